@@ -1,0 +1,1 @@
+"""Bytes in: what senders and files hold becomes columns of usage records."""

@@ -1,0 +1,1 @@
+"""Usage to charges: sessions, pieces, counters, balances, orders and lines."""

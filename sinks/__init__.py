@@ -1,0 +1,1 @@
+"""Charges out: the billing store and everything projected from it."""

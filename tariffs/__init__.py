@@ -1,0 +1,1 @@
+"""What things cost: books, their checks, matching, prices, calendars and tax."""
