@@ -138,7 +138,7 @@ CHARGE_EVIDENCE = pl.Schema(
         "region": pl.String,  # the account's region when the line began: what it was taxed by
         "paid": pl.Int64,  # debited from (refund: negative, given back to) a prepaid balance
         "local_date": pl.Date,  # of `start`, in the book's time zone
-        "steps": pl.Binary,  # rating/steps.py: each counter before and after, for `explain`
+        "steps": pl.String,  # JSON: each counter before and after, for `explain`; see rating/steps.py
     }
 )
 """Kept with every charge beside the columns of CHARGES."""
