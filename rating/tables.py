@@ -5,161 +5,252 @@ again. An index finds the slot of a key in a constant number of probes, however 
 are. Rows changed since the last save are listed as touched, so saving costs what a batch changed
 (architecture decision 4).
 
-Compiled functions never grow a table: they see that room is short, and the caller grows it.
+All of it is bound to one block (tariffs/blocks.py), `s` in compiled functions; a table is known by
+its number there. Compiled functions never grow a table: they see that room is short, and the
+caller grows it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import carray
 
 from rating.jit import jit
+from tariffs.blocks import pointer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HIGH = 0  # slots ever used
-FREE = 1  # entries on the free stack
-TOUCHED = 2  # entries in `touched`
-LIVE = 3  # rows alive
+    from tariffs.blocks import Block
 
-USED = 0  # arena: bytes used
-GARBAGE = 1  # arena: of those, bytes whose row is gone
+# A table's places, from its number times TABLE_PLACES:
+ROWS = 0  # address; every row type begins with a byte `live`, 0 on a free slot
+CAPACITY = 1
+FREE = 2  # address of the stack of freed slots
+DIRTY = 4  # address of the flags: 1 where the row changed since the last save
+TOUCHED = 6  # address of the list of slots with the flag
+INDEX = 8  # address; entries are hash << 32 | slot, or EMPTY
+INDEX_SIZE = 9
+ROW_BYTES = 10
+HIGH = 11  # slots ever used
+FREE_LEN = 12
+TOUCHED_LEN = 13
+LIVE = 14  # rows alive
+TABLE_PLACES = 16
+
+# An arena's places, from its own first place:
+TEXT = 0  # address
+TEXT_CAPACITY = 1
+USED = 2  # bytes used
+GARBAGE = 3  # of those, bytes whose row is gone
+ARENA_PLACES = 4
 
 GROWTH = 1.5
 EMPTY = -1
-INDEX_LOAD_MAX = 0.66
+SLOT_MASK = 0xFFFFFFFF
+NONE = -1
 
 
-class Table(NamedTuple):
-    """Rows by slot. Every row type has a `live` field, 0 on a slot that is free."""
+class Table:
+    """One table of a block, as the uncompiled code sees it."""
 
-    rows: Any
-    free: NDArray[np.int32]  # a stack of freed slots
-    dirty: NDArray[np.uint8]  # 1 where the row changed since the last save
-    touched: NDArray[np.int32]  # the slots with dirty = 1
-    meta: NDArray[np.int64]
+    def __init__(self, block: Block, number: int, dtype: np.dtype[np.void], capacity: int) -> None:
+        self.block = block
+        self.base = number * TABLE_PLACES
+        self.dtype = dtype
+        block.places[self.base + ROW_BYTES] = dtype.itemsize
+        self._bind(np.zeros(capacity, dtype))
 
+    def _bind(self, rows: NDArray[np.void]) -> None:
+        """Bind rows, and the lists beside them; what the lists held is copied."""
+        capacity = len(rows)
+        self.block.bind(self.base + ROWS, rows)
+        for place, dtype in ((FREE, np.int32), (DIRTY, np.uint8), (TOUCHED, np.int32)):
+            longer = np.zeros(capacity, dtype)
+            if self.high:
+                old = self.block.array(self.base + place)
+                longer[: len(old)] = old
+            self.block.bind(self.base + place, longer)
 
-class Arena(NamedTuple):
-    """Bytes of texts, one after another."""
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """All rows, free ones too."""
+        rows: NDArray[np.void] = self.block.array(self.base + ROWS)
+        return rows
 
-    data: NDArray[np.uint8]
-    meta: NDArray[np.int64]
+    @property
+    def high(self) -> int:
+        """Slots ever used: rows beyond are untouched."""
+        return int(self.block.places[self.base + HIGH])
 
+    @property
+    def live(self) -> int:
+        """Rows alive."""
+        return int(self.block.places[self.base + LIVE])
 
-def new_table(dtype: np.dtype[np.void], capacity: int) -> Table:
-    """An empty table. The arrays are touched, and so take memory, only as they fill."""
-    return Table(
-        np.zeros(capacity, dtype),
-        np.empty(capacity, np.int32),
-        np.zeros(capacity, np.uint8),
-        np.empty(capacity, np.int32),
-        np.zeros(4, np.int64),
-    )
+    @property
+    def touched(self) -> NDArray[np.int32]:
+        """The slots changed since the last save."""
+        slots: NDArray[np.int32] = self.block.array(self.base + TOUCHED)
+        return slots[: int(self.block.places[self.base + TOUCHED_LEN])]
 
+    def live_slots(self) -> NDArray[np.int32]:
+        """The slots of all rows alive; costs what the table holds."""
+        return np.flatnonzero(self.rows["live"][: self.high] == 1).astype(np.int32)
 
-def new_arena(capacity: int) -> Arena:
-    """An empty arena."""
-    return Arena(np.empty(capacity, np.uint8), np.zeros(2, np.int64))
+    def make_room(self, more: int) -> None:
+        """Grow until `more` rows can be taken."""
+        free = int(self.block.places[self.base + FREE_LEN])
+        if len(self.rows) - self.high + free < more:
+            rows = np.zeros(max(int(len(self.rows) * GROWTH), self.high + more), self.dtype)
+            rows[: self.high] = self.rows[: self.high]
+            self._bind(rows)
 
-
-def new_index(capacity: int) -> NDArray[np.int32]:
-    """An empty index with room for `capacity` rows at its greatest load."""
-    size = 1 << max(4, int(capacity / INDEX_LOAD_MAX)).bit_length()
-    return np.full(size, EMPTY, np.int32)
-
-
-def _longer(array: NDArray[Any], capacity: int) -> NDArray[Any]:
-    """A copy with room for `capacity` items; what is beyond the old end is zero."""
-    longer = np.zeros(capacity, array.dtype)
-    longer[: len(array)] = array
-    return longer
-
-
-def with_room(table: Table, slots: int) -> Table:
-    """The table, or a longer copy of it, with at least `slots` free."""
-    capacity = len(table.rows)
-    if capacity - int(table.meta[HIGH]) + int(table.meta[FREE]) >= slots:
-        return table
-    capacity = max(int(capacity * GROWTH), int(table.meta[HIGH]) + slots)
-    return Table(
-        _longer(table.rows, capacity),
-        _longer(table.free, capacity),
-        _longer(table.dirty, capacity),
-        _longer(table.touched, capacity),
-        table.meta,
-    )
-
-
-def arena_with_room(arena: Arena, size_bytes: int) -> Arena:
-    """The arena, or a longer copy of it, with at least `size_bytes` free."""
-    needed = int(arena.meta[USED]) + size_bytes
-    if needed <= len(arena.data):
-        return arena
-    assert needed < 2**32, "one partition's texts pass 4 GiB; use more partitions"
-    longer = np.empty(max(int(len(arena.data) * GROWTH), needed), np.uint8)
-    longer[: int(arena.meta[USED])] = arena.data[: int(arena.meta[USED])]
-    return Arena(longer, arena.meta)
+    def load(self, rows: NDArray[np.void]) -> None:
+        """Take over rows by slot, as they were saved."""
+        self.block.places[self.base + HIGH] = 0
+        grown = np.zeros(max(len(self.rows), len(rows) + 256), self.dtype)
+        grown[: len(rows)] = rows
+        self._bind(grown)
+        self.block.places[self.base + HIGH] = len(rows)
+        recount(self.block.places, self.base // TABLE_PLACES)
 
 
-def index_with_room(index: NDArray[np.int32], table: Table, more: int) -> NDArray[np.int32]:
-    """The index, or a larger one with the same entries, with room for `more` rows."""
-    rows = int(table.meta[LIVE]) + more
-    if rows <= len(index) * INDEX_LOAD_MAX:
-        return index
-    larger = new_index(max(rows, len(index)))
-    fill_index(larger, index, table.rows)
-    return larger
+def make_index_room(block: Block, number: int, more: int) -> None:
+    """Grow a table's index until `more` entries fit at two thirds of its size."""
+    base = number * TABLE_PLACES
+    rows = int(block.places[base + LIVE]) + more
+    size = int(block.places[base + INDEX_SIZE])
+    if rows * 3 <= size * 2 and size > 0:
+        return
+    larger = np.full(1 << max(6, (rows * 3 // 2).bit_length()), EMPTY, np.int64)
+    if size:
+        fill_index(larger, block.array(base + INDEX))
+    block.bind(base + INDEX, larger)
+
+
+class Arena:
+    """Bytes of texts, one behind the other."""
+
+    def __init__(self, block: Block, base: int, capacity: int) -> None:
+        self.block = block
+        self.base = base
+        block.bind(base, np.empty(capacity, np.uint8))
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes."""
+        data: NDArray[np.uint8] = self.block.array(self.base)
+        return data
+
+    @property
+    def used(self) -> int:
+        """Bytes used."""
+        return int(self.block.places[self.base + USED])
+
+    def make_room(self, more: int) -> None:
+        """Grow until `more` bytes can be appended."""
+        needed = self.used + more
+        assert needed < 2**32, "one partition's texts pass 4 GiB; use more partitions"
+        if needed > len(self.data):
+            longer = np.empty(max(int(len(self.data) * GROWTH), needed), np.uint8)
+            longer[: self.used] = self.data[: self.used]
+            self.block.bind(self.base, longer)
 
 
 @jit
-def has_room(table: Any, slots: int) -> bool:
-    """Whether `slots` rows can be taken."""
-    return bool(len(table.rows) - table.meta[HIGH] + table.meta[FREE] >= slots)
+def free_rows(s: Any, table: int) -> int:
+    """How many rows can still be taken."""
+    base = table * TABLE_PLACES
+    return np.int64(s[base + CAPACITY] - s[base + HIGH] + s[base + FREE_LEN])
 
 
 @jit
-def touch(table: Any, slot: int) -> None:
+def is_short(s: Any, table: int, rows: int) -> bool:
+    """Whether a table or its index lacks room for so many rows."""
+    base = table * TABLE_PLACES
+    return free_rows(s, table) < rows or (s[base + LIVE] + rows) * 3 > s[base + INDEX_SIZE] * 2
+
+
+@jit
+def touch(s: Any, table: int, slot: int) -> None:
     """Note that a row changes, so that the next save holds it."""
-    if table.dirty[slot] == 0:
-        table.dirty[slot] = 1
-        table.touched[table.meta[TOUCHED]] = slot
-        table.meta[TOUCHED] += 1
+    base = table * TABLE_PLACES
+    dirty = carray(pointer(s[base + DIRTY]), s[base + CAPACITY], np.uint8)
+    if dirty[slot] == 0:
+        dirty[slot] = 1
+        touched = carray(pointer(s[base + TOUCHED]), s[base + CAPACITY], np.int32)
+        touched[s[base + TOUCHED_LEN]] = slot
+        s[base + TOUCHED_LEN] += 1
 
 
 @jit
-def take(table: Any) -> int:
+def set_live(s: Any, table: int, slot: int, live: int) -> None:
+    """Write a row's first byte."""
+    base = table * TABLE_PLACES
+    row_bytes = s[base + ROW_BYTES]
+    flags = carray(pointer(s[base + ROWS]), s[base + CAPACITY] * row_bytes, np.uint8)
+    flags[slot * row_bytes] = live
+
+
+@jit
+def take(s: Any, table: int) -> int:
     """A free slot, now alive and touched. Its other fields hold what its last row left."""
-    if table.meta[FREE] > 0:
-        table.meta[FREE] -= 1
-        slot = np.int64(table.free[table.meta[FREE]])
+    base = table * TABLE_PLACES
+    if s[base + FREE_LEN] > 0:
+        s[base + FREE_LEN] -= 1
+        free = carray(pointer(s[base + FREE]), s[base + CAPACITY], np.int32)
+        slot = np.int64(free[s[base + FREE_LEN]])
     else:
-        slot = table.meta[HIGH]
-        table.meta[HIGH] += 1
-    table.meta[LIVE] += 1
-    table.rows[slot].live = 1
-    touch(table, slot)
+        slot = s[base + HIGH]
+        s[base + HIGH] += 1
+    s[base + LIVE] += 1
+    set_live(s, table, slot, 1)
+    touch(s, table, slot)
     return slot
 
 
 @jit
-def give(table: Any, slot: int) -> None:
+def give(s: Any, table: int, slot: int) -> None:
     """Free a row's slot."""
-    table.rows[slot].live = 0
-    touch(table, slot)
-    table.free[table.meta[FREE]] = slot
-    table.meta[FREE] += 1
-    table.meta[LIVE] -= 1
+    base = table * TABLE_PLACES
+    set_live(s, table, slot, 0)
+    touch(s, table, slot)
+    free = carray(pointer(s[base + FREE]), s[base + CAPACITY], np.int32)
+    free[s[base + FREE_LEN]] = slot
+    s[base + FREE_LEN] += 1
+    s[base + LIVE] -= 1
 
 
 @jit
-def clean(table: Any) -> None:
+def clean(s: Any, table: int) -> None:
     """Forget what was touched: it has been saved."""
-    for number in range(table.meta[TOUCHED]):
-        table.dirty[table.touched[number]] = 0
-    table.meta[TOUCHED] = 0
+    base = table * TABLE_PLACES
+    dirty = carray(pointer(s[base + DIRTY]), s[base + CAPACITY], np.uint8)
+    touched = carray(pointer(s[base + TOUCHED]), s[base + CAPACITY], np.int32)
+    for number in range(s[base + TOUCHED_LEN]):
+        dirty[touched[number]] = 0
+    s[base + TOUCHED_LEN] = 0
+
+
+@jit
+def recount(s: Any, table: int) -> None:
+    """Rebuild the free stack and the counts from the rows, after they were loaded."""
+    base = table * TABLE_PLACES
+    row_bytes = s[base + ROW_BYTES]
+    flags = carray(pointer(s[base + ROWS]), s[base + CAPACITY] * row_bytes, np.uint8)
+    free = carray(pointer(s[base + FREE]), s[base + CAPACITY], np.int32)
+    s[base + FREE_LEN] = 0
+    s[base + LIVE] = 0
+    s[base + TOUCHED_LEN] = 0
+    for slot in range(s[base + HIGH] - 1, -1, -1):
+        if flags[slot * row_bytes] == 1:
+            s[base + LIVE] += 1
+        else:
+            free[s[base + FREE_LEN]] = slot
+            s[base + FREE_LEN] += 1
 
 
 # --- texts -------------------------------------------------------------------------------------
@@ -167,7 +258,7 @@ def clean(table: Any) -> None:
 
 @jit
 def hash_text(seed: int, data: Any, at: int, length: int) -> int:
-    """A 32-bit hash of a text, as int64. Eight bytes a step."""
+    """A 31-bit hash of a text. Eight bytes a step."""
     mixed = np.uint64(seed) ^ (np.uint64(length) * np.uint64(0x9E3779B97F4A7C15))
     position = np.uint64(at)
     end = np.uint64(at + length)
@@ -188,12 +279,12 @@ def hash_text(seed: int, data: Any, at: int, length: int) -> int:
     mixed ^= mixed >> np.uint64(32)
     mixed *= np.uint64(0xD6E8FEB86659FD93)
     mixed ^= mixed >> np.uint64(29)
-    return np.int64(mixed & np.uint64(0xFFFFFFFF))
+    return np.int64(mixed & np.uint64(0x7FFFFFFF))
 
 
 @jit
 def hash_numbers(a: int, b: int, c: int, d: int) -> int:
-    """A 32-bit hash of four integers, as int64."""
+    """A 31-bit hash of four integers."""
     factor = np.uint64(0xD6E8FEB86659FD93)
     mixed = np.uint64(a) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(31)
@@ -203,7 +294,7 @@ def hash_numbers(a: int, b: int, c: int, d: int) -> int:
     mixed ^= mixed >> np.uint64(32)
     mixed = (mixed ^ np.uint64(d)) * factor
     mixed ^= mixed >> np.uint64(29)
-    return np.int64(mixed & np.uint64(0xFFFFFFFF))
+    return np.int64(mixed & np.uint64(0x7FFFFFFF))
 
 
 @jit
@@ -218,39 +309,48 @@ def same_text(left: Any, left_at: int, right: Any, right_at: int, length: int) -
 
 
 @jit
-def append_text(arena: Any, data: Any, at: int, length: int) -> int:
-    """Copy a text into the arena; returns where it starts. The caller saw to the room."""
-    start = arena.meta[USED]
+def append_text(s: Any, arena: int, data: Any, at: int, length: int) -> int:
+    """Copy a text into an arena; returns where it starts. The caller saw to the room."""
+    kept = carray(pointer(s[arena + TEXT]), s[arena + TEXT_CAPACITY], np.uint8)
+    start = s[arena + USED]
     for step in range(length):
-        arena.data[start + step] = data[at + step]
-    arena.meta[USED] += length
+        kept[start + step] = data[at + step]
+    s[arena + USED] += length
     return start
 
 
-# --- indexes: open addressing with linear probes over rows that have a `hash` field -------------
+# --- indexes: open addressing with linear probes ------------------------------------------------
 
 
 @jit
-def index_insert(index: Any, rows: Any, slot: int) -> None:
-    """Add a row that the index does not hold."""
+def index_of(s: Any, table: int) -> Any:
+    """A table's index."""
+    base = table * TABLE_PLACES
+    return carray(pointer(s[base + INDEX]), s[base + INDEX_SIZE], np.int64)
+
+
+@jit
+def insert(index: Any, hashed: int, slot: int) -> None:
+    """Add an entry that the index does not hold."""
     mask = len(index) - 1
-    place = np.int64(rows[slot].hash) & mask
+    place = hashed & mask
     while index[place] != EMPTY:
         place = (place + 1) & mask
-    index[place] = slot
+    index[place] = hashed << 32 | slot
 
 
 @jit
-def index_remove(index: Any, rows: Any, slot: int) -> None:
-    """Remove a row, moving later ones of its run back so that no probe meets a hole."""
+def remove(index: Any, hashed: int, slot: int) -> None:
+    """Remove an entry, moving later ones of its run back so that no probe meets a hole."""
     mask = len(index) - 1
-    place = np.int64(rows[slot].hash) & mask
-    while index[place] != slot:
+    entry = hashed << 32 | slot
+    place = hashed & mask
+    while index[place] != entry:
         place = (place + 1) & mask
     hole = place
     place = (place + 1) & mask
     while index[place] != EMPTY:
-        home = np.int64(rows[index[place]].hash) & mask
+        home = (index[place] >> 32) & mask
         if ((place - home) & mask) >= ((place - hole) & mask):
             index[hole] = index[place]
             hole = place
@@ -259,30 +359,8 @@ def index_remove(index: Any, rows: Any, slot: int) -> None:
 
 
 @jit
-def fill_index(index: Any, old: Any, rows: Any) -> None:
-    """Add every row of another index."""
+def fill_index(index: Any, old: Any) -> None:
+    """Add every entry of another index."""
     for place in range(len(old)):
         if old[place] != EMPTY:
-            index_insert(index, rows, np.int64(old[place]))
-
-
-@jit
-def index_rows(index: Any, table: Any) -> None:
-    """Add every live row of a table."""
-    for slot in range(table.meta[HIGH]):
-        if table.rows[slot].live == 1:
-            index_insert(index, table.rows, slot)
-
-
-@jit
-def recount(table: Any) -> None:
-    """Rebuild the free stack and the counts from the rows, after they were loaded."""
-    table.meta[FREE] = 0
-    table.meta[LIVE] = 0
-    table.meta[TOUCHED] = 0
-    for slot in range(table.meta[HIGH] - 1, -1, -1):
-        if table.rows[slot].live == 1:
-            table.meta[LIVE] += 1
-        else:
-            table.free[table.meta[FREE]] = slot
-            table.meta[FREE] += 1
+            insert(index, old[place] >> 32, old[place] & SLOT_MASK)

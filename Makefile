@@ -1,0 +1,68 @@
+# Everything starts here: `make` alone lists what there is.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BENCHMARKS := $(sort $(wildcard benchmarks/[a-z]*.py))
+
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench bench-smoke format lint types contracts lock
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/project.stamp ## make .venv with everything pinned; quick when nothing changed
+
+demo: setup ## simulate, rate and explain an evening of 20,000 households
+	@$(BIN)/ratecast demo
+
+test: setup ## run all tests
+	@$(BIN)/python -m pytest -n $(WORKERS) -q
+
+check: setup ## all that must hold before a change lands; what continuous integration runs
+	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted; run 'make format'." >&2; exit 1; }
+	@$(MAKE) --no-print-directory lint types contracts bench-smoke
+	@$(MAKE) --no-print-directory test
+
+bench: setup ## measure the speed of each part, with its baselines
+	@for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+bench-smoke: setup ## run every benchmark in a small size, so that none rots
+	@for file in $(BENCHMARKS); do echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; done
+
+format: setup ## format the code and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: setup ## look for mistakes and bad habits
+	@$(BIN)/ruff check --quiet .
+
+types: setup ## check the types
+	@$(BIN)/mypy
+
+contracts: setup ## check who imports whom
+	@$(BIN)/lint-imports
+
+lock: setup ## pin the newest versions that pyproject.toml allows
+	@$(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --output-file=requirements.txt pyproject.toml
+	@$(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --extra=dev --constraint=requirements.txt --output-file=requirements-dev.txt pyproject.toml
+
+$(VENV)/packages.stamp: requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)'; install Debian's package python3, or name yours: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ratecast needs Python 3.11 or newer and '$(PYTHON)' is older; install Debian's package python3 (bookworm or later), or name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make a virtual environment; install Debian's package python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) (a minute or two, once)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+$(VENV)/project.stamp: $(VENV)/packages.stamp pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,119 @@
+"""Account records: opening, packages and top-ups.
+
+Source: spec section 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rating.balances import credit, credit_limit
+from rating.jit import jit
+from rating.names import find_name, find_topup, id_hash, intern
+from rating.scratch import CURRENCY_MISMATCH, UNKNOWN_PACKAGE
+from rating.state import (
+    ACCOUNTS,
+    APPLIED,
+    DUPLICATES,
+    TEXTS,
+    TOPUPS,
+    accounts,
+    names,
+    topups,
+    words,
+)
+from rating.tables import NONE, append_text, hash_text, index_of, insert, take, touch
+from tariffs.compiled import books
+from tariffs.matching import SEPARATOR, Words, package_row, plan_row, same_name
+
+
+@jit
+def known_name(s: Any, text: Any, at: int, length: int) -> int:
+    """A text's name, or NONE where no book and no record has used it."""
+    return find_name(s, text, at, length, hash_text(0, text, at, length))
+
+
+@jit
+def open_account(s: Any, event: Any, text: Any, account: int) -> int:
+    """Apply an `account.open`, whose plan the book has."""
+    row = accounts(s)[account]
+    touch(s, ACCOUNTS, account)
+    row.plan = intern(s, text, np.int64(event.subject_at), np.int64(event.subject_len))
+    row.region = intern(s, text, np.int64(event.quality_at), np.int64(event.quality_len))
+    row.bill_day = event.bill_day
+    return np.int64(APPLIED)
+
+
+@jit
+def plan_known(s: Any, b: Any, book: int, event: Any, text: Any) -> bool:
+    """Whether the book has the plan that an `account.open` names."""
+    name = known_name(s, text, np.int64(event.subject_at), np.int64(event.subject_len))
+    return name != NONE and plan_row(b, book, name) != NONE
+
+
+@jit
+def change_packages(
+    s: Any, b: Any, book: int, event: Any, text: Any, account: int, adds: bool
+) -> int:
+    """Apply an `account.subscribe` or `account.unsubscribe`."""
+    at, length = np.int64(event.subject_at), np.int64(event.subject_len)
+    name = known_name(s, text, at, length)
+    if adds and (name == NONE or package_row(b, book, name) == NONE):
+        return np.int64(-UNKNOWN_PACKAGE)
+    row = accounts(s)[account]
+    old = names(s)[row.packages]
+    old_at, old_len = np.int64(old.at), np.int64(old.len)
+    kept = np.empty(old_len + length + 1, np.uint8)
+    used, found = 0, False
+    start = np.int64(0)
+    while start < old_len:
+        past = start
+        while past < old_len and words(s)[old_at + past] != SEPARATOR:
+            past += 1
+        same = past - start == length
+        for step in range(min(length, past - start)):
+            same = same and words(s)[old_at + start + step] == text[at + step]
+        found = found or same
+        if adds or not same:
+            if used > 0:
+                kept[used] = SEPARATOR
+                used += 1
+            for step in range(past - start):
+                kept[used] = words(s)[old_at + start + step]
+                used += 1
+        start = past + 1
+    if adds and not found:
+        if used > 0:
+            kept[used] = SEPARATOR
+            used += 1
+        for step in range(length):
+            kept[used] = text[at + step]
+            used += 1
+    row.packages = intern(s, kept, 0, used)
+    touch(s, ACCOUNTS, account)
+    return np.int64(APPLIED)
+
+
+@jit
+def top_up(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> int:
+    """Apply a `balance.topup`."""
+    at, length = np.int64(event.key_at), np.int64(event.key_len)
+    if find_topup(s, account, text, at, length) != NONE:
+        return np.int64(DUPLICATES)
+    known = Words(names(s), words(s))
+    currency_at, currency_len = np.int64(event.quality_at), np.int64(event.quality_len)
+    currency = np.int64(books(b)[book].currency)
+    if currency_len > 0 and not same_name(known, currency, text, currency_at, currency_len):
+        return np.int64(-CURRENCY_MISMATCH)
+    slot = take(s, TOPUPS)
+    row = topups(s)[slot]
+    row.account = account
+    row.at = append_text(s, TEXTS, text, at, length)
+    row.len = length
+    insert(index_of(s, TOPUPS), id_hash(account, text, at, length), slot)
+    amount = np.int64(event.amount_micros)
+    accounts(s)[account].topups_micros += amount
+    credit(s, account, amount, credit_limit(s, b, book, account), np.int64(event.time_ms))
+    return np.int64(APPLIED)

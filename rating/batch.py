@@ -1,0 +1,284 @@
+"""A batch of usage records, applied in log order.
+
+The records are taken in windows. A window's accounts and sessions are looked up first, in loops
+without dependence from one record to the next, so that the memory reads of many look-ups overlap;
+then each record is applied in turn. Compiled code cannot grow a table or look into a time zone:
+where room or a calendar day is missing it stops before the record, says so, and is called again.
+Source: spec section 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rating.accounts import change_packages, open_account, plan_known, top_up
+from rating.jit import jit
+from rating.names import add_account, find_account, find_session, session_hash
+from rating.orders import cancel, purchase
+from rating.pieces import book_at, matches_full
+from rating.schemas import (
+    ACCOUNT_OPEN,
+    ACCOUNT_SUBSCRIBE,
+    ACCOUNT_UNSUBSCRIBE,
+    BALANCE_TOPUP,
+    MALFORMED,
+    ORDER_PURCHASE,
+    VIEW,
+)
+from rating.scratch import (
+    CLOCK_AHEAD,
+    LAST_DAY,
+    MALFORMED_RECORD,
+    NEEDED_DAY,
+    SUSPENDED_LEN,
+    TOO_LATE,
+    UNKNOWN_ACCOUNT,
+    UNKNOWN_PLAN,
+    account_slots,
+    forget_matches,
+    session_hashes,
+    session_slots,
+    suspended,
+)
+from rating.sessions import apply_view
+from rating.state import (
+    ACCOUNTS,
+    CLOCK_MS,
+    COUNTERS,
+    LINES,
+    MONEYS,
+    NAMES,
+    ORDERS,
+    RECORDS,
+    SESSIONS,
+    STEPS,
+    SUSPENDED,
+    TALLIES,
+    TEXTS,
+    TOPUPS,
+    WORDS,
+    accounts,
+    names,
+)
+from rating.tables import NONE, TEXT_CAPACITY, USED, free_rows, hash_text, is_short
+from tariffs.calendar import DAY_MS, has_day
+from tariffs.compiled import CALENDAR_AT, books
+
+WINDOW = 2048  # records looked up ahead; their rows stay in the processor's cache
+CLOCK_AHEAD_MS = 5 * 60_000
+TOO_LATE_MS = 35 * DAY_MS
+
+DONE, NEEDS_ROOM, NEEDS_DAY = range(3)
+
+
+@jit
+def find_slots(s: Any, events: Any, text: Any, first: int, past: int) -> None:
+    """Look up the account and session of each record of a window."""
+    for number in range(first, past):
+        event = events[number]
+        at, length = np.int64(event.account_at), np.int64(event.account_len)
+        session_hashes(s)[number - first] = hash_text(0, text, at, length)
+    for number in range(first, past):
+        event = events[number]
+        at, length = np.int64(event.account_at), np.int64(event.account_len)
+        hashed = session_hashes(s)[number - first]
+        account_slots(s)[number - first] = find_account(s, text, at, length, hashed)
+    for number in range(first, past):
+        event = events[number]
+        account = account_slots(s)[number - first]
+        session_slots(s)[number - first] = NONE
+        if event.type == VIEW and account != NONE:
+            hashed = session_hash(account, text, event)
+            session_hashes(s)[number - first] = hashed
+            session_slots(s)[number - first] = find_session(s, text, account, event, hashed)
+
+
+@jit
+def suspend(s: Any, number: int, reason: int) -> None:
+    """Hold a record back, with a reason."""
+    row = suspended(s)[s[SUSPENDED_LEN]]
+    row.event = number
+    row.reason = reason
+    s[SUSPENDED_LEN] += 1
+    s[SUSPENDED] += 1
+
+
+@jit
+def days_missing(s: Any, b: Any, time_ms: int, book: int) -> bool:
+    """Whether the calendar lacks a day on which a piece of this record could lie."""
+    past_day = time_ms // DAY_MS
+    day = (time_ms - np.int64(books(b)[book].heartbeat_timeout_ms)) // DAY_MS
+    if day == past_day and s[LAST_DAY] == day:
+        return False
+    while day <= past_day:
+        if not has_day(b, CALENDAR_AT, day):
+            s[NEEDED_DAY] = day
+            return True
+        day += 1
+    s[LAST_DAY] = past_day
+    return False
+
+
+@jit
+def apply_other(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> int:
+    """Apply a record that is no view."""
+    kind = event.type
+    if kind == ACCOUNT_OPEN:
+        return open_account(s, event, text, account)
+    if kind == ACCOUNT_SUBSCRIBE or kind == ACCOUNT_UNSUBSCRIBE:  # noqa: PLR1714 - compiled
+        return change_packages(s, b, book, event, text, account, kind == ACCOUNT_SUBSCRIBE)
+    if kind == BALANCE_TOPUP:
+        return top_up(s, b, book, event, text, account)
+    if kind == ORDER_PURCHASE:
+        return purchase(s, b, book, event, text, account)
+    return cancel(s, b, book, event, text, account)
+
+
+@jit
+def refusal(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> int:
+    """Why a record cannot be applied whatever its account's state, or 0 (section 1)."""
+    time_ms, clock_ms = np.int64(event.time_ms), s[CLOCK_MS]
+    if time_ms > clock_ms + CLOCK_AHEAD_MS:
+        return CLOCK_AHEAD
+    if time_ms < clock_ms - TOO_LATE_MS:
+        return TOO_LATE
+    if event.type == ACCOUNT_OPEN:
+        return 0 if plan_known(s, b, book, event, text) else UNKNOWN_PLAN
+    opened = account != NONE and accounts(s)[account].plan != NONE
+    if not opened and books(b)[book].default_plan == NONE:
+        return UNKNOWN_ACCOUNT
+    return 0
+
+
+@jit
+def room_short(
+    s: Any, events: Any, text: Any, first: int, past: int, pieces: int, steps: int
+) -> bool:
+    """Whether a window's records might need more rows or text than are free.
+
+    pieces: the most that one record can be cut into; steps: the most counters one piece moves.
+    """
+    window = past - first
+    text_bytes, word_bytes = np.int64(0), _list_bytes(s, events, text, first, past)
+    for number in range(first, past):
+        event = events[number]
+        text_bytes += np.int64(event.account_len) + np.int64(event.device_len)
+        text_bytes += np.int64(event.key_len)
+        word_bytes += np.int64(event.subject_len) + np.int64(event.kind_len)
+        word_bytes += np.int64(event.quality_len)
+    return bool(
+        is_short(s, ACCOUNTS, window)
+        or is_short(s, SESSIONS, window)
+        or is_short(s, NAMES, 4 * window)
+        or is_short(s, ORDERS, window)
+        or is_short(s, TOPUPS, window)
+        or is_short(s, COUNTERS, window * pieces * steps)
+        or free_rows(s, LINES) < window * pieces
+        or free_rows(s, MONEYS) < window * pieces
+        or free_rows(s, TALLIES) < 2 * window * pieces
+        or free_rows(s, STEPS) < (steps + 3) * window * pieces
+        or s[TEXTS + USED] + text_bytes > s[TEXTS + TEXT_CAPACITY]
+        or s[WORDS + USED] + word_bytes > s[WORDS + TEXT_CAPACITY]
+    )
+
+
+@jit
+def _list_bytes(s: Any, events: Any, text: Any, first: int, past: int) -> int:
+    """A bound on the bytes that the package lists of a window's subscriptions come to."""
+    lists, added, old = np.int64(0), np.int64(0), np.int64(0)
+    for number in range(first, past):
+        event = events[number]
+        if event.type == ACCOUNT_SUBSCRIBE or event.type == ACCOUNT_UNSUBSCRIBE:  # noqa: PLR1714
+            lists += 1
+            added += np.int64(event.subject_len) + 1
+            at, length = np.int64(event.account_at), np.int64(event.account_len)
+            account = find_account(s, text, at, length, hash_text(0, text, at, length))
+            if account != NONE:
+                old += np.int64(names(s)[accounts(s)[account].packages].len)
+    return old + lists * added
+
+
+@jit
+def apply_window(
+    s: Any,
+    b: Any,
+    events: Any,
+    text: Any,
+    first: int,
+    past: int,
+    start: int,
+    pieces: int,
+    rules_max: int,
+) -> int:
+    """Apply a window's records from `start` on; returns where it stopped for want of a day."""
+    for number in range(start, past):
+        event = events[number]
+        if event.type == MALFORMED:
+            s[RECORDS] += 1
+            suspend(s, number, MALFORMED_RECORD)
+            continue
+        time_ms = np.int64(event.time_ms)
+        clock_ms = max(s[CLOCK_MS], np.int64(event.received_ms))
+        book = book_at(b, time_ms)
+        near = clock_ms - TOO_LATE_MS <= time_ms <= clock_ms + CLOCK_AHEAD_MS
+        if near and days_missing(s, b, time_ms, book):
+            return number
+        s[CLOCK_MS] = clock_ms
+        s[RECORDS] += 1
+        account = account_slots(s)[number - first]
+        at, length = np.int64(event.account_at), np.int64(event.account_len)
+        if account == NONE:
+            account = find_account(s, text, at, length, hash_text(0, text, at, length))
+        reason = refusal(s, b, book, event, text, account)
+        if reason != 0:
+            suspend(s, number, reason)
+            continue
+        session = session_slots(s)[number - first]
+        hashed = session_hashes(s)[number - first]
+        if account == NONE:
+            account = add_account(s, text, at, length)
+        if event.type == VIEW:
+            if matches_full(s, pieces, rules_max):
+                forget_matches(s)
+            if account_slots(s)[number - first] == NONE:
+                hashed = session_hash(account, text, event)
+            outcome = apply_view(s, b, event, text, account, session, hashed)
+        else:
+            outcome = apply_other(s, b, book, event, text, account)
+        if outcome < 0:
+            suspend(s, number, -outcome)
+        else:
+            s[outcome] += 1
+    return past
+
+
+@jit
+def rate_events(
+    s: Any,
+    b: Any,
+    events: Any,
+    text: Any,
+    position: Any,
+    pieces: int,
+    steps: int,
+    rules_max: int,
+    window: int,
+) -> int:
+    """Apply records from position[0] on; returns DONE, or what it needs before it can go on.
+
+    position: [next record, first record of the window that was begun].
+    """
+    while position[0] < len(events):
+        first = position[1]
+        past = min(len(events), first + window)
+        if position[0] == first:
+            if room_short(s, events, text, first, past, pieces, steps):
+                return NEEDS_ROOM
+            find_slots(s, events, text, first, past)
+        position[0] = apply_window(s, b, events, text, first, past, position[0], pieces, rules_max)
+        if position[0] < past:
+            return NEEDS_DAY
+        position[1] = past
+    return DONE

@@ -1,0 +1,481 @@
+"""From slots to frames: what a batch left in the scratch becomes charges, suspense and signals.
+
+Source: spec sections 1 (suspense), 6 (charges and their names) and 7 (signals).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from rating.names import name_text
+from rating.schemas import (
+    ACCOUNTS,
+    CHARGE_EVIDENCE,
+    CHARGES,
+    ORDERS,
+    RECORD_TYPES,
+    SESSIONS,
+    SIGNALS,
+    SUSPENSE,
+)
+from rating.scratch import REASONS, SIGNAL_REASONS, SIGNAL_TYPES
+from rating.snapshot import gather_text
+from rating.state import (
+    DECLINED,
+    HOUR_MS,
+    NO_RULE,
+    ORDER_STATUS,
+    UNKNOWN_PLAN,
+    UNSET_MS,
+)
+from rating.steps import line_steps
+from rating.tables import NONE
+from tariffs.prices import tax_micros
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from rating.schemas import UsageBatch
+    from rating.scratch import Scratch
+    from rating.state import State
+    from tariffs.calendar import Calendar
+    from tariffs.model import Book
+
+CHARGE_NAMESPACE = bytes.fromhex("6e1e2545000050008000000000000000")
+CHARGE_FRAME = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
+MONEY_FIELDS = {
+    "billed_ms": "billed_ms",
+    "free_ms": "free_ms",
+    "gross": "gross_micros",
+    "discount": "discount_micros",
+    "capped": "capped_micros",
+    "unfunded": "unfunded_micros",
+    "paid": "paid_micros",
+}
+
+
+def charge_id(name: str) -> str:
+    """The UUIDv5 of a charge's name (section 6)."""
+    digest = hashlib.sha1(CHARGE_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+class Gatherer:
+    """Turns slots into frames; knows the books' texts and keeps the names it has decoded."""
+
+    def __init__(self, books: Sequence[Book], zones: Sequence[str]) -> None:
+        self._books = {book.id: book for book in books}
+        self._zone_of = {book.id: zones.index(book.timezone) for book in books}
+        self._texts: list[str] = []
+
+    def text_of(self, state: State, name: int) -> str:
+        """The text of a name."""
+        self._know(state)
+        return self._texts[name]
+
+    def _know(self, state: State) -> None:
+        """Decode the names that are new."""
+        for name in range(len(self._texts), state.names.high):
+            self._texts.append(name_text(state, name))
+
+    def _names(self, state: State, numbers: NDArray[Any]) -> pl.Series:
+        """The texts of many names."""
+        self._know(state)
+        return pl.Series(self._texts, dtype=pl.String).gather(
+            pl.Series(numbers.astype(np.int64), dtype=pl.Int64)
+        )
+
+    def _local_dates(
+        self, calendar: Calendar, books: Sequence[str], times_ms: NDArray[np.int64]
+    ) -> pl.Series:
+        """The local date of each instant in its book's time zone."""
+        zones = np.array([self._zone_of[book] for book in books], np.int64)
+        days = calendar.local_days(zones, times_ms).astype(np.int32)
+        return pl.Series(days, dtype=pl.Int32).cast(pl.Date)
+
+    def lines(
+        self, state: State, scratch: Scratch, calendar: Calendar
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The lines that ended: charges, and suspense rows of those that no rule prices."""
+        ended = scratch.taken("ended")
+        frame = self._line_frame(state, ended)
+        suspended = frame["rule_name"] < 0
+        return self._usage(state, frame.filter(~suspended), calendar), _piece_suspense(
+            frame.filter(suspended)
+        )
+
+    def _line_frame(self, state: State, ended: NDArray[np.void]) -> pl.DataFrame:
+        """Ended lines with their session's key; names still as numbers where not shared."""
+        lines = state.lines.rows[ended["line"]]
+        sessions = state.sessions.rows[ended["session"]]
+        accounts = state.accounts.rows[sessions["account"]]
+        texts = state.texts.data
+        slot_ms = lines["hour"].astype(np.int64) * HOUR_MS
+        device_len = sessions["device_len"].astype(np.int64)
+        account = gather_text(texts, accounts["at"], accounts["len"].astype(np.int64))
+        device = gather_text(texts, sessions["at"], device_len)
+        session = gather_text(
+            texts, sessions["at"] + device_len, sessions["session_len"].astype(np.int64)
+        )
+        return pl.DataFrame(
+            {
+                "account": pl.Series(account, dtype=pl.String),
+                "device": pl.Series(device, dtype=pl.String),
+                "session": pl.Series(session, dtype=pl.String),
+                "content": self._names(state, ended["content"]),
+                "kind": self._names(state, lines["kind"]),
+                "quality": self._names(state, lines["quality"]),
+                "plan": self._names(state, lines["plan"]),
+                "book": self._names(state, lines["book"]),
+                "region": self._names(state, lines["region"]),
+                "rule_name": lines["rule"],
+                "money": lines["money"],
+                "segment": ended["segment_ms"],
+                "slot": slot_ms,
+                "start": slot_ms + lines["start_in_hour_ms"],
+                "end": slot_ms + lines["end_in_hour_ms"],
+                "watched_ms": lines["watched_ms"].astype(np.int64),
+            }
+        )
+
+    def _usage(self, state: State, frame: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+        """Usage charges from their lines."""
+        money = frame["money"].to_numpy()
+        priced = money != NONE
+        rows = state.moneys.rows[np.where(priced, money, 0)]
+        amounts = {
+            column: pl.Series(np.where(priced, rows[field], 0), dtype=pl.Int64)
+            for column, field in MONEY_FIELDS.items()
+        }
+        steps = [
+            line_steps(state, slot, lambda name: self.text_of(state, name)) if slot != NONE else ""
+            for slot in money.tolist()
+        ]
+        books = frame["book"].to_list()
+        frame = frame.with_columns(
+            **amounts,
+            type=pl.lit("usage"),
+            rule=self._names(state, frame["rule_name"].to_numpy()),
+            currency=pl.Series([self._books[book].currency for book in books], dtype=pl.String),
+            local_date=self._local_dates(calendar, books, frame["start"].to_numpy()),
+            steps=pl.Series(steps, dtype=pl.String),
+        ).with_columns(net=pl.col("gross") - pl.col("discount") - pl.col("capped"))
+        tax = _line_taxes(frame["net"].to_numpy(), rows, priced)
+        inclusive = np.where(priced, rows["inclusive"], 1) == 1
+        frame = frame.with_columns(
+            tax=pl.Series(tax, dtype=pl.Int64),
+            total=frame["net"] + pl.Series(np.where(inclusive, 0, tax), dtype=pl.Int64),
+            charge_id=_usage_ids(frame),
+        )
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in CHARGE_FRAME.items())
+
+    def postings(self, state: State, scratch: Scratch, calendar: Calendar) -> pl.DataFrame:
+        """Purchases and refunds."""
+        rows = [
+            self._posting(state, int(slot), bool(refund), int(time_ms))
+            for refund, slot, time_ms in scratch.taken("postings").tolist()
+        ]
+        frame = (
+            pl.DataFrame(
+                rows, schema=[name for name in CHARGE_FRAME if name != "local_date"], orient="row"
+            )
+            if rows
+            else pl.DataFrame(schema=CHARGE_FRAME).drop("local_date")
+        )
+        times = frame["start"].to_numpy().astype(np.int64)
+        dates = self._local_dates(calendar, frame["book"].to_list(), times)
+        return frame.with_columns(local_date=dates).select(
+            pl.col(name).cast(dtype) for name, dtype in CHARGE_FRAME.items()
+        )
+
+    def _posting(self, state: State, slot: int, refund: bool, time_ms: int) -> tuple[Any, ...]:
+        """One purchase or refund, in the order of CHARGE_FRAME but for `local_date`."""
+        row = state.orders.rows[slot]
+        account, order, device = self._order_texts(state, slot)
+        kind = "refund" if refund else "purchase"
+        sign = -1 if refund else 1
+        book = self.text_of(state, int(row["book"]))
+        offer = self.text_of(state, int(row["offer"]))
+        price, tax = sign * int(row["price_micros"]), sign * int(row["tax_micros"])
+        total = sign * int(row["total_micros"])
+        terms = next(item for item in self._books[book].offers if item.id == offer)
+        return (
+            charge_id(f"{kind}|{account}|{order}"),
+            kind,
+            account,
+            device,
+            "",
+            "",
+            terms.kind,
+            self.text_of(state, int(row["quality"])),
+            self.text_of(state, int(row["plan"])),
+            book,
+            f"offer:{offer}",
+            time_ms,
+            time_ms,
+            time_ms // HOUR_MS * HOUR_MS,
+            *(0, 0, 0),
+            price,
+            *(0, 0),
+            price,
+            tax,
+            total,
+            0,
+            self._books[book].currency,
+            time_ms,
+            self.text_of(state, int(row["region"])),
+            total if row["prepaid"] else 0,
+            json.dumps([["order", order, "", "", 0, 0, 0]], separators=(",", ":")),
+        )
+
+    def _order_texts(self, state: State, slot: int) -> tuple[str, str, str]:
+        """An order's account, id and device."""
+        row = state.orders.rows[slot]
+        account = state.accounts.rows[int(row["account"])]
+        at, length = int(row["at"]), int(row["len"])
+        texts = state.texts.data
+        return (
+            bytes(texts[int(account["at"]) :][: int(account["len"])]).decode(),
+            bytes(texts[at : at + length]).decode(),
+            bytes(texts[at + length :][: int(row["device_len"])]).decode(),
+        )
+
+    def signals(self, state: State, scratch: Scratch) -> pl.DataFrame:
+        """Signals in the order in which they were given."""
+        signals = scratch.taken("signals")
+        accounts = state.accounts.rows[signals["account"]]
+        names = gather_text(state.texts.data, accounts["at"], accounts["len"].astype(np.int64))
+        slots = signals["order"].tolist()
+        return pl.DataFrame(
+            {
+                "type": [SIGNAL_TYPES[kind] for kind in signals["type"].tolist()],
+                "account": pl.Series(names, dtype=pl.String),
+                "time": signals["time_ms"],
+                "order": [
+                    None if slot == NONE else self._order_texts(state, slot)[1] for slot in slots
+                ],
+                "reason": [SIGNAL_REASONS[reason] for reason in signals["reason"].tolist()],
+            },
+            schema=SIGNALS,
+        )
+
+    def accounts(self, state: State, currency: str) -> pl.DataFrame:
+        """The accounts that changed since the last save."""
+        table = state.accounts
+        slots = table.touched
+        rows = table.rows[slots]
+        names = gather_text(state.texts.data, rows["at"], rows["len"].astype(np.int64))
+        opened = rows["plan"] != NONE
+        packages = self._names(state, rows["packages"]).to_list()
+        return (
+            pl.DataFrame(
+                {
+                    "account": pl.Series(names, dtype=pl.String),
+                    "plan": self._names(state, np.where(opened, rows["plan"], 0)),
+                    "region": self._names(state, rows["region"]),
+                    "bill_day": rows["bill_day"].astype(np.int64),
+                    "packages": [
+                        json.dumps(text.split("\x1f") if text else [], ensure_ascii=False)
+                        for text in packages
+                    ],
+                    "currency": pl.Series([currency] * len(rows), dtype=pl.String),
+                    "balance": rows["balance_micros"],
+                    "exhausted": rows["exhausted"] == 1,
+                    "topups": rows["topups_micros"],
+                    "paid": rows["paid_micros"],
+                    "purchases": rows["purchases_micros"],
+                    "refunds": rows["refunds_micros"],
+                }
+            )
+            .with_columns(plan=pl.when(pl.Series(opened)).then(pl.col("plan")).otherwise(None))
+            .cast(dict(ACCOUNTS))
+        )
+
+    def orders(self, state: State) -> pl.DataFrame:
+        """The orders that changed since the last save."""
+        slots = state.orders.touched.tolist()
+        rows = [self._order_row(state, slot) for slot in slots]
+        return pl.DataFrame(rows, schema=ORDERS, orient="row")
+
+    def _order_row(self, state: State, slot: int) -> tuple[Any, ...]:
+        row = state.orders.rows[slot]
+        account, order, _ = self._order_texts(state, slot)
+        book, offer = self.text_of(state, int(row["book"])), self.text_of(state, int(row["offer"]))
+        terms = next(item for item in self._books[book].offers if item.id == offer)
+        first_play = int(row["first_play_ms"])
+        return (
+            account,
+            order,
+            offer,
+            terms.kind,
+            self.text_of(state, int(row["quality"])),
+            book,
+            int(row["time_ms"]),
+            int(row["total_micros"]),
+            ORDER_STATUS[int(row["status"])],
+            None if first_play == UNSET_MS or row["status"] == DECLINED else first_play,
+        )
+
+    def sessions(self, state: State) -> pl.DataFrame:
+        """Every open session; costs what the state holds."""
+        rows = state.sessions.rows[state.sessions.live_slots()]
+        accounts = state.accounts.rows[rows["account"]]
+        texts = state.texts.data
+        device_len = rows["device_len"].astype(np.int64)
+        session_len = rows["session_len"].astype(np.int64)
+        names = {
+            "account": gather_text(texts, accounts["at"], accounts["len"].astype(np.int64)),
+            "device": gather_text(texts, rows["at"], device_len),
+            "session": gather_text(texts, rows["at"] + device_len, session_len),
+        }
+        return pl.DataFrame(
+            {
+                **{name: pl.Series(text, dtype=pl.String) for name, text in names.items()},
+                **{name: self._names(state, rows[name]) for name in ("content", "kind", "quality")},
+                "playing": rows["playing"] == 1,
+                "start": rows["start_ms"],
+                "last": rows["last_ms"],
+                "seen": rows["seen_ms"],
+                "watched_ms": open_watched(state, rows),
+            }
+        ).cast(dict(SESSIONS))
+
+
+def open_watched(state: State, sessions: NDArray[np.void]) -> NDArray[np.int64]:
+    """The watched time of each session's open lines."""
+    watched = np.zeros(len(sessions), np.int64)
+    lines = sessions["lines"].astype(np.int64)
+    while (open_now := lines != NONE).any():
+        rows = state.lines.rows[np.where(open_now, lines, 0)]
+        watched += np.where(open_now, rows["watched_ms"], 0)
+        lines = np.where(open_now, rows["next"].astype(np.int64), NONE)
+    return watched
+
+
+def _line_taxes(
+    nets: NDArray[np.int64], rows: NDArray[np.void], priced: NDArray[np.bool_]
+) -> list[int]:
+    """The tax of each line; 0 on covered ones."""
+    return [
+        int(tax_micros(net, percent, inclusive == 1)) if has_price and net else 0
+        for net, percent, inclusive, has_price in zip(
+            nets.tolist(),
+            rows["percent_micros"].tolist(),
+            rows["inclusive"].tolist(),
+            priced.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _usage_ids(frame: pl.DataFrame) -> pl.Series:
+    """The ids of usage charges."""
+    parts = ("account", "device", "session", "content", "quality", "segment", "plan", "book")
+    rows = frame.select(*parts, "rule", "slot").iter_rows()
+    return pl.Series(
+        [
+            charge_id(f"usage|{a}|{d}|{s}|{c}|{q}|{segment}|{p}|{b}|{rule}|{slot}")
+            for a, d, s, c, q, segment, p, b, rule, slot in rows
+        ],
+        dtype=pl.String,
+    )
+
+
+def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
+    """Suspense rows of pieces that could not be priced."""
+    unknown_plan = pl.col("rule_name") == UNKNOWN_PLAN
+    assert frame["rule_name"].is_in([UNKNOWN_PLAN, NO_RULE]).all()
+    detail_plan = pl.format("the book {} has no plan '{}'", "book", "plan")
+    detail_rule = pl.format(
+        "no rule of plan '{}' in book {} fits content '{}', kind '{}', quality '{}'",
+        "plan",
+        "book",
+        "content",
+        "kind",
+        "quality",
+    )
+    return frame.select(
+        reason=pl.when(unknown_plan).then(pl.lit("unknown_plan")).otherwise(pl.lit("no_rule")),
+        detail=pl.when(unknown_plan).then(detail_plan).otherwise(detail_rule),
+        account="account",
+        time="start",
+        type=pl.lit("usage"),
+        device="device",
+        session="session",
+        content="content",
+        kind="kind",
+        quality="quality",
+        plan="plan",
+        book="book",
+        end="end",
+        watched_ms="watched_ms",
+        source=pl.lit(None, pl.String),
+        raw=pl.lit(None, pl.Binary),
+    ).cast(dict(SUSPENSE))
+
+
+DETAILS = {
+    "clock_ahead": "its time is more than 5 minutes ahead of the log's clock",
+    "too_late": "its time is more than 35 days behind the log's clock",
+    "unknown_account": "the account was never opened, and the book has no default_plan",
+    "unknown_plan": "the book in force at its time has no such plan",
+    "unknown_package": "the book in force at its time has no such package",
+    "currency_mismatch": "the top-up is in another currency than the book in force at its time",
+    "unknown_offer": "the book in force at its time has no such offer, or not in that quality",
+    "unknown_order": "the account has no such order",
+}
+
+
+def record_suspense(batch: UsageBatch, scratch: Scratch) -> pl.DataFrame:
+    """Suspense rows of the usage records that were held back."""
+    rows: Iterable[tuple[int, int]] = scratch.taken("suspended").tolist()
+    return pl.DataFrame(
+        [_suspended(batch, number, REASONS[reason]) for number, reason in rows],
+        schema=SUSPENSE,
+        orient="row",
+    )
+
+
+def _suspended(batch: UsageBatch, number: int, reason: str) -> tuple[Any, ...]:
+    """One record's suspense row, in the order of SUSPENSE."""
+    event = batch.events[number]
+
+    def text(field: str) -> str | None:
+        at, length = int(event[f"{field}_at"]), int(event[f"{field}_len"])
+        return bytes(batch.text[at : at + length]).decode() if length else None
+
+    kind = int(event["type"])
+    view = kind == 1
+    time_ms = int(event["time_ms"])
+    malformed = kind == 0
+    return (
+        reason,
+        batch.malformed.get(number, "") if malformed else DETAILS[reason],
+        text("account"),
+        None if malformed and time_ms == 0 else time_ms,
+        RECORD_TYPES[kind] or None,
+        text("device"),
+        text("key") if view else None,
+        text("subject") if view else None,
+        text("kind") if view else None,
+        text("quality") if view else None,
+        None,
+        None,
+        None,
+        None,
+        batch.locate(number),
+        bytes(batch.text[int(event["raw_at"]) :][: int(event["raw_len"])]),
+    )
+
+
+def open_lines_watched(state: State) -> int:
+    """The watched time of all open lines; costs what the state holds."""
+    return int(state.lines.rows["watched_ms"][state.lines.live_slots()].sum())

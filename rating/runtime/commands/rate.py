@@ -1,0 +1,91 @@
+"""`ratecast rate`: usage logs in, charges in the store."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from rating.runtime.commands.options import json_option, store_option
+from rating.runtime.failures import LAWLESS, UNREAD
+
+BATCH_RECORDS = 200_000
+
+
+@click.command()
+@click.option(
+    "--tariffs",
+    "books",
+    metavar="BOOK",
+    multiple=True,
+    required=True,
+    help="A tariff book (TOML). Repeat it for every version that the log's time spans.",
+)
+@store_option
+@click.option(
+    "--parquet",
+    metavar="DIR",
+    help="Also bring the Parquet files in DIR up to date with the store.",
+)
+@click.option(
+    "--close",
+    is_flag=True,
+    help="End open sessions where their evidence ends. Without it the next run goes on with them.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=BATCH_RECORDS,
+    show_default=True,
+    metavar="RECORDS",
+    help="Usage records a transaction. Changes no charge.",
+)
+@json_option
+@click.argument("logs", metavar="LOG...", nargs=-1, required=True)
+def rate(
+    books: tuple[str, ...],
+    store: str,
+    parquet: str | None,
+    close: bool,
+    batch: int,
+    as_json: bool,
+    logs: tuple[str, ...],
+) -> None:
+    """Rate usage logs into the billing store.
+
+    LOG is a file of JSON lines (plain, .gz or .zst), a folder of such files, or - for standard
+    input. What was rated once is never rated again: after a crash, or when a file has grown, the
+    same command goes on where the store stands.
+
+    \b
+    ratecast rate --tariffs book.toml events.ndjson
+    ratecast rate --tariffs 2025.toml --tariffs 2026.toml --store bills.db logs/
+    zcat old.gz | ratecast rate --tariffs book.toml --close --json -
+
+    \b
+    Exit codes: 0 done; 1 an error; 2 misused; 3 done, but a file could not be read to its end;
+    4 a law of rating does not hold.
+    """
+    from rating.runtime.embedded import rate_files
+    from rating.runtime.progress import shown_progress
+    from rating.runtime.summary import as_json as summary_json
+    from rating.runtime.summary import as_text
+    from sinks.parquet import write_parquet
+    from sinks.store import open_store
+    from tariffs.load import load_books
+
+    loaded = load_books(books)
+    with open_store(store) as opened:
+        with shown_progress("Rating") as progress:
+            summary = rate_files(
+                loaded, opened, logs, close=close, batch_records=batch, progress=progress
+            )
+        if parquet is not None:
+            write_parquet(opened, parquet)
+    click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))
+    for part in summary.unreadable:
+        click.echo(f"Warning: {part.what}", err=True)
+    if not summary.lawful:
+        raise click.exceptions.Exit(LAWLESS)
+    if summary.unreadable:
+        raise click.exceptions.Exit(UNREAD)

@@ -1,0 +1,149 @@
+"""How one charge came about: its amounts, and the counters that it moved, step by step.
+
+Source: spec section 4 for the steps; rating/steps.py for what is kept of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from rating.runtime.figures import columns, money, watched
+from rating.runtime.standing import EPOCH
+from rating.schemas import CHARGES
+from rating.steps import parse_steps
+from sinks.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rating.steps import Step
+    from sinks.store import BillingStore, StoredBook
+
+IN_MONEY = {"discount", "cap", "balance"}  # these steps' counters are micro-units, others are ms
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A charge with the evidence for it. book: the version that it was priced by."""
+
+    charge: Mapping[str, Any]
+    book: StoredBook
+    steps: Sequence[Step]
+
+
+def explain_charge(store: BillingStore, charge_id: str) -> Explanation:
+    """Read a charge and its evidence. Raises: StoreError, also where there is no such charge."""
+    found = store.charge(charge_id)
+    if found.is_empty():
+        raise StoreError(
+            f"{store.url}: there is no charge {charge_id}; `ratecast export charges` lists them"
+        )
+    charge = found.row(0, named=True)
+    book = next(book for book in store.books() if book.id == charge["book"])
+    return Explanation(charge, book, parse_steps(charge["steps"]))
+
+
+def as_json(explanation: Explanation) -> dict[str, Any]:
+    """For a program: the charge as `ratecast export` gives it, and its steps."""
+    fields = ("step", "id", "per", "period", "before", "after", "moved")
+    return {
+        "charge": {name: explanation.charge[name] for name in CHARGES},
+        "segment": explanation.charge["segment"],
+        "region": explanation.charge["region"],
+        "steps": [dict(zip(fields, step, strict=True)) for step in explanation.steps],
+    }
+
+
+def as_text(explanation: Explanation) -> str:
+    """For a person."""
+    charge = explanation.charge
+    head = [
+        ("what", _what(charge)),
+        ("when", _when(explanation)),
+        ("priced by", f"book {charge['book']}, plan {charge['plan']}, {_rule(charge['rule'])}"),
+    ]
+    return "\n".join(
+        [
+            f"Charge {charge['charge_id']}: {money(charge['total'])} {charge['currency']}",
+            "",
+            *(f"  {name:<10}{text}" for name, text in head),
+            "",
+            *_steps(explanation),
+        ]
+    )
+
+
+def _what(charge: Mapping[str, Any]) -> str:
+    """Who did what."""
+    quality = f", {charge['quality']}" if charge["quality"] else ""
+    if charge["type"] != "usage":
+        return f"{charge['type']} by account {charge['account']} ({charge['kind']}{quality})"
+    return (
+        f"account {charge['account']} watched {charge['content']} ({charge['kind']}{quality}) "
+        f"on {charge['device']}, session {charge['session']}"
+    )
+
+
+def _when(explanation: Explanation) -> str:
+    """In the book's local time; a charge lies within one hour, so only its start has a date."""
+    charge = explanation.charge
+    zone = ZoneInfo(explanation.book.timezone)
+    start = (EPOCH + timedelta(milliseconds=charge["start"])).astimezone(zone)
+    end = (EPOCH + timedelta(milliseconds=charge["end"])).astimezone(zone)
+    until = f" to {end:%H:%M:%S}" if charge["end"] > charge["start"] else ""
+    return f"{start:%A %Y-%m-%d %H:%M:%S}{until} ({explanation.book.timezone})"
+
+
+def _rule(rule: str) -> str:
+    kind, colon, name = rule.partition(":")
+    if not colon:
+        return f"rule {rule}"
+    return f"included in package {name}" if kind == "package" else f"offer {name}"
+
+
+def _steps(explanation: Explanation) -> list[str]:
+    """One row a step: what it came to, and the counters that it moved."""
+    charge = explanation.charge
+    rows = [
+        ("watched", watched(charge["watched_ms"]), ""),
+        ("billed", watched(charge["billed_ms"]), "measure"),
+        ("free", watched(charge["free_ms"]), "allow"),
+        ("gross", money(charge["gross"]), "price"),
+        ("discount", money(-charge["discount"]), "discount"),
+        ("capped", money(-charge["capped"]), "cap"),
+        ("net", money(charge["net"]), ""),
+        ("tax", money(charge["tax"]), ""),
+        ("total", money(charge["total"]), ""),
+        ("unfunded", money(-charge["unfunded"]), ""),
+        ("paid", money(charge["paid"]), "balance"),
+    ]
+    moved = {
+        step: [_counter(*kept) for kept in explanation.steps if kept[0] == step]
+        for step in ("measure", "allow", "price", "discount", "cap", "balance")
+    }
+    needed = {"watched", "billed", "net", "tax", "total"}
+    shown = [
+        (name, amount, "; ".join(moved.get(step, ())))
+        for name, amount, step in rows
+        if name in needed or moved.get(step) or amount not in ("0 s", "0.00")
+    ]
+    figures = columns([row[:2] for row in shown], indent="  ")
+    return [
+        f"{line}   {counters}".rstrip()
+        for line, (_, _, counters) in zip(figures, shown, strict=True)
+    ]
+
+
+def _counter(
+    step: str, name: str, per: str, period: str, before: int, after: int, moved: int
+) -> str:
+    """One counter's way: "premium-hours of month 2026-03: 1 h to 1 h 25 min"."""
+    del moved
+    amount = money if step in IN_MONEY else watched
+    what = "balance" if step == "balance" else name
+    scope = "this segment" if per == "segment" else f"{per} {period}"
+    within = "" if step == "balance" else f" in {scope}"
+    return f"{what}{within}: {amount(before)} to {amount(after)}"

@@ -1,0 +1,168 @@
+"""What a run came to: counted batch by batch, then said to a person or a program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rating.runtime.figures import columns, count, money, watched
+from rating.schemas import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rating.schemas import BatchResult
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """A law of section 8, and whether it holds. detail: the figures that contradict it, or ""."""
+
+    name: str
+    holds: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Input that could not be read to its end. what: one sentence with file, place and mend."""
+
+    source: str
+    what: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over the batches of one run.
+
+    charges: by type. suspense: by reason. signals: by type. Money by currency, in micro-units:
+    `total` of the charges, and the part of it that is `unfunded`.
+    """
+
+    charges: Counter[str] = field(default_factory=Counter)
+    suspense: Counter[str] = field(default_factory=Counter)
+    signals: Counter[str] = field(default_factory=Counter)
+    total: Counter[str] = field(default_factory=Counter)
+    unfunded: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: BatchResult) -> None:
+        """Count what a batch came to."""
+        self.charges.update(_numbers(result.charges, "type"))
+        self.suspense.update(_numbers(result.suspense, "reason"))
+        self.signals.update(_numbers(result.signals, "type"))
+        money_sums = result.charges.group_by("currency").agg(pl.col("total", "unfunded").sum())
+        for currency, total, unfunded in money_sums.iter_rows():
+            self.total[currency] += total
+            self.unfunded[currency] += unfunded
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What one run came to.
+
+    counts: "records", each of OUTCOMES and "watched_ms", of this run alone. sessions_open: at its
+    end. skipped: sources with nothing new in them. elapsed_s: on the wall clock.
+    """
+
+    store: str
+    counts: Mapping[str, int]
+    tally: Tally
+    sessions_open: int
+    laws: tuple[Law, ...]
+    elapsed_s: float
+    unreadable: tuple[Unreadable, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def lawful(self) -> bool:
+        """Whether every law holds."""
+        return all(law.holds for law in self.laws)
+
+
+def as_json(summary: RunSummary) -> dict[str, Any]:
+    """The summary for a program: counts and micro-units as integers."""
+    tally = summary.tally
+    return {
+        "store": summary.store,
+        "elapsed_s": round(summary.elapsed_s, 3),
+        "counts": dict(summary.counts),
+        "charges": dict(tally.charges),
+        "revenue": [
+            {"currency": name, "total": tally.total[name], "unfunded": tally.unfunded[name]}
+            for name in sorted(tally.total)
+        ],
+        "suspense": dict(tally.suspense),
+        "signals": dict(tally.signals),
+        "sessions_open": summary.sessions_open,
+        "skipped": list(summary.skipped),
+        "unreadable": [{"source": part.source, "what": part.what} for part in summary.unreadable],
+        "laws": laws_json(summary.laws),
+    }
+
+
+def laws_json(laws: Sequence[Law]) -> list[dict[str, Any]]:
+    """The laws for a program."""
+    return [{"law": law.name, "holds": law.holds, "detail": law.detail} for law in laws]
+
+
+def as_text(summary: RunSummary) -> str:
+    """The summary for a person."""
+    tally = summary.tally
+    records = summary.counts["records"]
+    pace = count(round(records / summary.elapsed_s)) if summary.elapsed_s > 0 else "0"
+    rows = [
+        *counted("records", {name: summary.counts[name] for name in OUTCOMES}, always=True),
+        *counted("charges", tally.charges),
+        *revenue(tally.total, tally.unfunded),
+        *counted("suspense", tally.suspense),
+        *counted("signals", tally.signals),
+        ("watched", watched(summary.counts["watched_ms"])),
+        ("sessions still open", count(summary.sessions_open)),
+    ]
+    lines = [
+        f"Rated {count(records)} records in {summary.elapsed_s:.1f} s ({pace} a second).",
+        "",
+        *columns(rows, indent="  "),
+        "",
+        *law_lines(summary.laws),
+    ]
+    if summary.skipped:
+        lines += ["", f"Rated before, nothing new: {', '.join(summary.skipped)}"]
+    return "\n".join(lines)
+
+
+def counted(
+    title: str, numbers: Mapping[str, int], *, always: bool = False
+) -> list[tuple[str, str]]:
+    """A sum and, below it, its parts, largest first. always: also in order and where zero."""
+    parts = list(numbers.items())
+    if not always:
+        parts = sorted(parts, key=lambda part: (-part[1], part[0]))
+    words = [(f"  {name.replace('_', ' ')}", count(number)) for name, number in parts]
+    return [(title, count(sum(numbers.values()))), *words]
+
+
+def revenue(total: Mapping[str, int], unfunded: Mapping[str, int]) -> list[tuple[str, str]]:
+    """What is owed in each currency, and what prepaid balances could not pay."""
+    rows: list[tuple[str, str]] = []
+    for currency in sorted(total):
+        rows.append((f"revenue, {currency}", money(total[currency] - unfunded.get(currency, 0))))
+        if unfunded.get(currency):
+            rows.append(("  unfunded beside it", money(unfunded[currency])))
+    return rows or [("revenue", "0")]
+
+
+def law_lines(laws: Sequence[Law]) -> list[str]:
+    """One line a law."""
+    return [
+        f"  holds   {law.name}" if law.holds else f"  BROKEN  {law.name}: {law.detail}"
+        for law in laws
+    ]
+
+
+def _numbers(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    """How many rows have each value."""
+    return dict(frame.group_by(column).len().iter_rows())

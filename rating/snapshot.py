@@ -1,0 +1,279 @@
+"""Saving and loading state: what changed with every batch, a page of the rest now and then.
+
+A batch saves the rows that it touched as one compressed Arrow blob, the chunk "delta" with the
+batch's number. Beside it, pages (ranges of slots of one table) are saved whole, one after the
+other, as many bytes of pages as of deltas. Once every page is newer than a delta, the delta is
+dropped. So a save costs what its batch changed, nothing ever stops to write the whole state, and
+what is stored stays within a small multiple of the state. Loading applies all chunks in the order
+of their numbers; whatever is in a page already holds the deltas before it.
+Source: architecture decisions 2 and 4.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rating.jit import jit
+from rating.names import reindex
+from rating.schemas import StateChunk
+from rating.state import INDEXED, TABLES, TEXT_LENGTHS, TOTALS, TOTALS_AT, State
+from rating.tables import append_text, clean, make_index_room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from rating.tables import Arena
+
+DELTA = "delta"
+PAGE_ROWS = 4096
+ARENA_OF = {
+    "names": "words",
+    "accounts": "texts",
+    "sessions": "texts",
+    "orders": "texts",
+    "topups": "texts",
+}
+WRITE_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+@jit
+def _gather_text(data: Any, at: Any, lengths: Any, gathered: Any, offsets: Any) -> None:
+    """Copy ranges of an arena one behind the other."""
+    end = np.int64(0)
+    for number in range(len(at)):
+        start = np.int64(at[number])
+        for step in range(lengths[number]):
+            gathered[end + step] = data[start + step]
+        end += lengths[number]
+        offsets[number + 1] = end
+
+
+def gather_text(data: NDArray[np.uint8], at: NDArray[Any], lengths: NDArray[np.int64]) -> pa.Array:
+    """Ranges of an arena as an Arrow array of strings."""
+    gathered = np.empty(int(lengths.sum()), np.uint8)
+    offsets = np.zeros(len(at) + 1, np.int64)
+    _gather_text(data, at, lengths, gathered, offsets)
+    return pa.LargeStringArray.from_buffers(len(at), pa.py_buffer(offsets), pa.py_buffer(gathered))
+
+
+def _text_lengths(name: str, rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """How long each row's text is; 0 for freed rows, whose text may be gone."""
+    total = np.zeros(len(rows), np.int64)
+    for field in TEXT_LENGTHS[name]:
+        total += rows[field]
+    return np.where(rows["live"] == 1, total, 0)
+
+
+def _table_batch(state: State, name: str, slots: NDArray[np.int32]) -> pa.RecordBatch:
+    """Rows of a table, with their slots and texts."""
+    rows = state.table(name).rows[slots]
+    row_type = pa.binary(rows.dtype.itemsize)
+    packed = pa.FixedSizeBinaryArray.from_buffers(
+        row_type, len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows).tobytes())]
+    )
+    columns: dict[str, Any] = {"slot": pa.array(slots), "row": packed}
+    if name in ARENA_OF:
+        arena: Arena = getattr(state, ARENA_OF[name])
+        columns["text"] = gather_text(arena.data, rows["at"], _text_lengths(name, rows)).cast(
+            pa.large_binary()
+        )
+    return pa.record_batch(columns)
+
+
+def _pack(state: State, parts: dict[str, NDArray[np.int32]]) -> bytes:
+    """The totals and rows of some tables as one blob: an Arrow stream for each, length first."""
+    blob = io.BytesIO()
+    totals = pa.record_batch({name: [value] for name, value in state.totals().items()})
+    for name, batch in [("totals", totals)] + [
+        (name, _table_batch(state, name, slots)) for name, slots in parts.items() if len(slots)
+    ]:
+        sink = pa.BufferOutputStream()
+        schema = batch.schema.with_metadata({"table": name, "dtype": repr(_layout(name))})
+        with pa.ipc.new_stream(sink, schema, options=WRITE_OPTIONS) as writer:
+            writer.write_batch(batch.cast(schema))
+        body = sink.getvalue()
+        blob.write(len(body).to_bytes(8, "little"))
+        blob.write(body)
+    return blob.getvalue()
+
+
+def _layout(name: str) -> list[Any]:
+    """A row type as text, by which a later version recognises older rows."""
+    return TABLES[name].descr if name in TABLES else list(TOTALS)
+
+
+class Saver:
+    """Says how the stored state changes with each batch.
+
+    chunks: the names and numbers of what is stored already.
+    """
+
+    def __init__(self, chunks: Sequence[tuple[str, int]] = ()) -> None:
+        self._deltas = [seq for name, seq in chunks if name == DELTA]
+        self._pages = {name: seq for name, seq in chunks if name != DELTA}
+        self._seq = max((seq for _, seq in chunks), default=0)
+        self._credit_bytes = 0
+        self._next: tuple[int, int] = (0, 0)  # table number and page to write next
+
+    def save(self, state: State) -> tuple[tuple[StateChunk, ...], tuple[tuple[str, int], ...]]:
+        """Chunks to add and (name, number) of chunks to drop; the state counts as saved."""
+        self._seq += 1
+        touched = {name: np.sort(state.table(name).touched) for name in TABLES}
+        delta = _pack(state, touched)
+        added = [StateChunk(DELTA, self._seq, delta)]
+        dropped: list[tuple[str, int]] = []
+        self._deltas.append(self._seq)
+        self._credit_bytes += len(delta)
+        for page in self._due_pages(state):
+            chunk = self._page(state, *page)
+            if chunk.name in self._pages:
+                dropped.append((chunk.name, self._pages[chunk.name]))
+            self._pages[chunk.name] = self._seq
+            added.append(chunk)
+        dropped += [(DELTA, seq) for seq in self._superseded(state)]
+        for number in range(len(TABLES)):
+            clean(state.places, number)
+        return tuple(added), tuple(dropped)
+
+    def _due_pages(self, state: State) -> Iterable[tuple[str, int]]:
+        """The pages whose turn it is, for the bytes that deltas have earned."""
+        names = list(TABLES)
+        for _ in range(10_000):
+            table, page = self._next
+            name = names[table]
+            if page * PAGE_ROWS >= state.table(name).high:
+                self._next = ((table + 1) % len(names), 0)
+                if self._next == (0, 0):
+                    return
+                continue
+            cost = min(PAGE_ROWS, state.table(name).high) * TABLES[name].itemsize // 2
+            if self._credit_bytes < cost:
+                return
+            self._credit_bytes -= cost
+            self._next = (table, page + 1)
+            yield name, page
+
+    def _page(self, state: State, name: str, page: int) -> StateChunk:
+        """A range of a table's slots, saved whole."""
+        high = state.table(name).high
+        slots = np.arange(page * PAGE_ROWS, min(high, (page + 1) * PAGE_ROWS), dtype=np.int32)
+        return StateChunk(f"{name}:{page}", self._seq, _pack(state, {name: slots}))
+
+    def _superseded(self, state: State) -> list[int]:
+        """The deltas older than every page; they are forgotten here too."""
+        oldest = self._seq
+        for name in TABLES:
+            pages = -(-state.table(name).high // PAGE_ROWS)
+            for page in range(pages):
+                oldest = min(oldest, self._pages.get(f"{name}:{page}", 0))
+                if oldest == 0:
+                    return []
+        past = [seq for seq in self._deltas if seq <= oldest and seq != self._seq]
+        self._deltas = [seq for seq in self._deltas if seq not in past]
+        return past
+
+
+def load_state(chunks: Iterable[StateChunk]) -> State:
+    """The state that a partition's chunks hold."""
+    loaded = {name: _Loading(dtype) for name, dtype in TABLES.items()}
+    totals: dict[str, int] = {}
+    for chunk in sorted(chunks, key=lambda chunk: chunk.seq):
+        for name, batch in _unpack(chunk.payload):
+            if name == "totals":
+                totals = {field: batch[field][0].as_py() for field in batch.schema.names}
+            else:
+                loaded[name].apply(batch)
+    return _assemble(loaded, totals)
+
+
+def _unpack(payload: bytes) -> Iterable[tuple[str, pa.RecordBatch]]:
+    """The tables of one blob."""
+    at = 0
+    while at < len(payload):
+        size = int.from_bytes(payload[at : at + 8], "little")
+        body = memoryview(payload)[at + 8 : at + 8 + size]
+        at += 8 + size
+        with pa.ipc.open_stream(body) as reader:
+            name = reader.schema.metadata[b"table"].decode()
+            layout = reader.schema.metadata[b"dtype"].decode()
+            if layout != repr(_layout(name)):
+                msg = (
+                    f"the stored state's table {name} was written by another version of ratecast; "
+                    "finish the run with that version (--close), then change"
+                )
+                raise ValueError(msg)
+            for batch in reader:
+                yield name, batch
+
+
+class _Loading:
+    """A table being filled from chunks: rows by slot, and where each row's text lies."""
+
+    def __init__(self, dtype: np.dtype[np.void]) -> None:
+        self.dtype = dtype
+        self.rows = np.zeros(0, dtype)
+        self.text_of = np.full(0, -1, np.int64)
+        self.texts: list[NDArray[np.uint8]] = []
+        self.text_bytes = 0
+
+    def apply(self, batch: pa.RecordBatch) -> None:
+        slots = batch["slot"].to_numpy()
+        high = int(slots.max()) + 1
+        if high > len(self.rows):
+            rows = np.zeros(max(high, int(len(self.rows) * 1.5)), self.dtype)
+            rows[: len(self.rows)] = self.rows
+            text_of = np.full(len(rows), -1, np.int64)
+            text_of[: len(self.text_of)] = self.text_of
+            self.rows, self.text_of = rows, text_of
+        packed = batch["row"].buffers()[1]
+        first = batch["row"].offset
+        self.rows[slots] = np.frombuffer(packed, self.dtype)[first : first + len(slots)]
+        if "text" in batch.schema.names:
+            column = batch["text"]
+            offsets = np.frombuffer(column.buffers()[1], np.int64)[
+                column.offset : column.offset + len(slots) + 1
+            ]
+            self.text_of[slots] = self.text_bytes + offsets[:-1] - offsets[0]
+            if offsets[-1] > offsets[0]:
+                text = np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+                self.texts.append(text.copy())
+                self.text_bytes += len(text)
+
+
+@jit
+def _place_text(s: Any, arena: int, data: Any, text_of: Any, lengths: Any, at: Any) -> None:
+    """Append each row's text to the arena, and note where."""
+    for slot in range(len(lengths)):
+        if lengths[slot] > 0:
+            at[slot] = append_text(s, arena, data, text_of[slot], lengths[slot])
+
+
+def _assemble(loaded: dict[str, _Loading], totals: dict[str, int]) -> State:
+    """Tables, indexes and arenas from loaded rows."""
+    state = State()
+    for number, (name, loading) in enumerate(loaded.items()):
+        table = state.table(name)
+        live = np.flatnonzero(loading.rows["live"] == 1)
+        high = int(live[-1]) + 1 if len(live) else 0
+        rows = loading.rows[:high]
+        if name in ARENA_OF:
+            lengths = _text_lengths(name, rows)
+            arena: Arena = getattr(state, ARENA_OF[name])
+            arena.make_room(int(lengths.sum()))
+            data = np.concatenate(loading.texts) if loading.texts else np.empty(0, np.uint8)
+            at = np.zeros(high, np.int64)
+            _place_text(state.places, arena.base, data, loading.text_of[:high], lengths, at)
+            rows["at"] = at
+        table.load(rows)
+        if name in INDEXED:
+            make_index_room(state.block, number, 256)
+            reindex(state.places, number)
+    for place, field in enumerate(TOTALS):
+        state.places[TOTALS_AT + place] = totals.get(field, int(state.places[TOTALS_AT + place]))
+    return state

@@ -1,0 +1,396 @@
+"""The core's state of one partition: what each row holds, and where the compiled code finds it.
+
+Texts that come from a small vocabulary (contents, kinds, plans, rule ids) are numbers in `names`;
+each account, session, order and top-up keeps its own text in the arena `texts`. Rows that belong
+to another row (the lines of a session, the active orders of an account) hang from it as a list
+linked by `next`. NONE ends a list.
+Source: spec sections 2, 4, 5, 6; architecture decision 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from rating.jit import jit
+from rating.tables import (
+    ARENA_PLACES,
+    CAPACITY,
+    INDEX_SIZE,
+    LIVE,
+    ROWS,
+    TABLE_PLACES,
+    TEXT,
+    TEXT_CAPACITY,
+    Arena,
+    Table,
+    make_index_room,
+)
+from tariffs.blocks import Block, pointer
+from tariffs.model import EVER_MS
+
+UNSET_MS = EVER_MS
+HOUR_MS = 3_600_000
+
+NAME = np.dtype([("live", "u1"), ("at", "<u4"), ("len", "<u4")])
+
+ACCOUNT = np.dtype(
+    [
+        ("live", "u1"),
+        ("exhausted", "u1"),
+        ("bill_day", "u1"),
+        ("at", "<u4"),
+        ("len", "<u2"),
+        ("plan", "<i4"),  # NONE: never opened
+        ("region", "<i4"),
+        ("packages", "<i4"),  # the name of the list, its packages' texts joined by SEPARATOR
+        ("orders", "<i4"),  # first of its orders that may still cover something
+        ("balance_micros", "<i8"),
+        ("topups_micros", "<i8"),
+        ("paid_micros", "<i8"),
+        ("purchases_micros", "<i8"),
+        ("refunds_micros", "<i8"),
+    ]
+)
+
+SESSION = np.dtype(
+    [
+        ("live", "u1"),
+        ("playing", "u1"),
+        ("state", "u1"),
+        ("has_playhead", "u1"),
+        ("account", "<i4"),
+        ("at", "<u4"),  # the device's text, and behind it the session's
+        ("device_len", "<u2"),
+        ("session_len", "<u2"),
+        ("content", "<i4"),
+        ("kind", "<i4"),
+        ("quality", "<i4"),
+        ("rate_milli", "<i4"),
+        ("lines", "<i4"),
+        ("tallies", "<i4"),
+        ("due", "<i4"),  # the bucket that looks at it when idle; see rating/expiry.py
+        ("start_ms", "<i8"),
+        ("last_ms", "<i8"),
+        ("seen_ms", "<i8"),
+        ("playhead_ms", "<i8"),
+    ]
+)
+
+LINE = np.dtype(
+    [
+        ("live", "u1"),
+        ("next", "<i4"),
+        ("quality", "<i4"),
+        ("kind", "<i4"),
+        ("plan", "<i4"),
+        ("book", "<i4"),
+        ("rule", "<i4"),  # a name, or NO_RULE, UNKNOWN_PLAN
+        ("region", "<i4"),
+        ("money", "<i4"),  # NONE on covered and suspended lines
+        ("hour", "<i4"),  # hours since the epoch
+        ("start_in_hour_ms", "<i4"),
+        ("end_in_hour_ms", "<i4"),
+        ("watched_ms", "<i4"),
+    ]
+)
+NO_RULE = -2
+UNKNOWN_PLAN = -3
+
+MONEY = np.dtype(
+    [
+        ("live", "u1"),
+        ("prepaid", "u1"),
+        ("inclusive", "u1"),
+        ("next", "<i4"),  # first of its steps
+        ("percent_micros", "<i8"),  # the tax rate when the line began
+        ("billed_ms", "<i8"),
+        ("free_ms", "<i8"),
+        ("gross_micros", "<i8"),
+        ("discount_micros", "<i8"),
+        ("capped_micros", "<i8"),
+        ("paid_micros", "<i8"),
+        ("unfunded_micros", "<i8"),
+    ]
+)
+
+# What a counter counts; also the step of section 4 that moves it.
+MEASURE, ALLOW, PRICE, DISCOUNT, CAP, BALANCE = range(6)
+
+STEP = np.dtype(
+    [
+        ("live", "u1"),
+        ("step", "u1"),
+        ("per", "u1"),
+        ("next", "<i4"),
+        ("name", "<i4"),
+        ("period", "<i4"),
+        ("before", "<i8"),  # the counter as the line's first piece found it
+        ("after", "<i8"),  # and as its last piece left it
+        ("moved", "<i8"),  # by this line alone; other viewing may have moved it in between
+    ]
+)
+
+TALLY = np.dtype(  # a counter that lives as long as its segment
+    [("live", "u1"), ("step", "u1"), ("next", "<i4"), ("name", "<i4"), ("value", "<i8")]
+)
+
+COUNTER = np.dtype(  # a counter of an account and a period, or of an account and a content
+    [
+        ("live", "u1"),
+        ("step", "u1"),
+        ("per", "u1"),
+        ("account", "<i4"),
+        ("name", "<i4"),
+        ("period", "<i4"),
+        ("value", "<i8"),
+    ]
+)
+
+ORDER = np.dtype(
+    [
+        ("live", "u1"),
+        ("status", "u1"),
+        ("prepaid", "u1"),
+        ("account", "<i4"),
+        ("at", "<u4"),  # the id's text, and behind it the device's
+        ("len", "<u2"),
+        ("device_len", "<u2"),
+        ("next", "<i4"),  # among the account's active orders
+        ("book", "<i4"),
+        ("offer", "<i4"),
+        ("offer_row", "<i4"),  # of the compiled books; found again at each start
+        ("quality", "<i4"),
+        ("plan", "<i4"),
+        ("region", "<i4"),
+        ("time_ms", "<i8"),
+        ("price_micros", "<i8"),
+        ("tax_micros", "<i8"),
+        ("total_micros", "<i8"),
+        ("first_play_ms", "<i8"),  # UNSET_MS before a rental's first covered piece
+    ]
+)
+ACTIVE, CANCELLED, DECLINED = range(3)
+ORDER_STATUS = ("active", "cancelled", "declined")
+
+TOPUP = np.dtype(  # an id that was seen
+    [("live", "u1"), ("account", "<i4"), ("at", "<u4"), ("len", "<u2")]
+)
+
+# Tables of the state, by number:
+(
+    NAMES,
+    ACCOUNTS,
+    SESSIONS,
+    LINES,
+    MONEYS,
+    STEPS,
+    TALLIES,
+    COUNTERS,
+    ORDERS,
+    TOPUPS,
+) = range(10)
+MATCHES = 10  # a table that is not kept: see rating/scratch.py
+TABLES = {
+    "names": NAME,
+    "accounts": ACCOUNT,
+    "sessions": SESSION,
+    "lines": LINE,
+    "moneys": MONEY,
+    "steps": STEP,
+    "tallies": TALLY,
+    "counters": COUNTER,
+    "orders": ORDER,
+    "topups": TOPUP,
+}
+# A row's text is so many bytes: the sum of these fields.
+TEXT_LENGTHS = {
+    "names": ("len",),
+    "accounts": ("len",),
+    "sessions": ("device_len", "session_len"),
+    "orders": ("len", "device_len"),
+    "topups": ("len",),
+}
+INDEXED = ("names", "accounts", "sessions", "counters", "orders", "topups")
+
+WORDS = 11 * TABLE_PLACES  # the arena of the names' texts; names are never freed
+TEXTS = WORDS + ARENA_PLACES  # the arena of all other texts
+
+TOTALS = (
+    "clock_ms",
+    "records",
+    "applied",
+    "suspended",
+    "duplicates",
+    "out_of_order",
+    "orphan_stops",
+    "watched_ms",  # by sessions
+    "rated_ms",  # by pieces: equal to watched_ms, or a law is broken
+    "ended_ms",  # of charges and suspense rows
+)
+TOTALS_AT = TEXTS + ARENA_PLACES
+(
+    CLOCK_MS,
+    RECORDS,
+    APPLIED,
+    SUSPENDED,
+    DUPLICATES,
+    OUT_OF_ORDER,
+    ORPHAN_STOPS,
+    WATCHED_MS,
+    RATED_MS,
+    ENDED_MS,
+) = range(TOTALS_AT, TOTALS_AT + len(TOTALS))
+CLOCK_UNSET = -(2**62)
+
+SCRATCH_AT = TOTALS_AT + len(TOTALS)  # places from here on belong to rating/scratch.py
+BLOCK_SIZE = SCRATCH_AT + 64
+
+
+class State:
+    """One partition's state, bound to a block.
+
+    The tables are attributes by their names in TABLES.
+    """
+
+    names: Table
+    accounts: Table
+    sessions: Table
+    lines: Table
+    moneys: Table
+    steps: Table
+    tallies: Table
+    counters: Table
+    orders: Table
+    topups: Table
+
+    def __init__(self, capacity: int = 1024) -> None:
+        self.block = Block(BLOCK_SIZE)
+        for number, (name, dtype) in enumerate(TABLES.items()):
+            setattr(self, name, Table(self.block, number, dtype, capacity))
+            if name in INDEXED:
+                make_index_room(self.block, number, capacity // 2)
+        self.words = Arena(self.block, WORDS, 1 << 14)
+        self.texts = Arena(self.block, TEXTS, 1 << 16)
+        self.block.places[CLOCK_MS] = CLOCK_UNSET
+
+    @property
+    def places(self) -> Any:
+        """What compiled functions take as `s`."""
+        return self.block.places
+
+    def table(self, name: str) -> Table:
+        """A table by its name."""
+        table: Table = getattr(self, name)
+        return table
+
+    def totals(self) -> dict[str, int]:
+        """The partition's sums over its whole life."""
+        sums = self.places[TOTALS_AT : TOTALS_AT + len(TOTALS)].tolist()
+        return dict(zip(TOTALS, sums, strict=True))
+
+    def make_room(self, rows: dict[str, int], words_bytes: int, texts_bytes: int) -> None:
+        """Room for so many more rows of each table, and bytes of text."""
+        for number, name in enumerate(TABLES):
+            if name in rows:
+                self.table(name).make_room(rows[name])
+                if name in INDEXED:
+                    make_index_room(self.block, number, rows[name])
+        self.words.make_room(words_bytes)
+        self.texts.make_room(texts_bytes)
+
+    def size_bytes(self) -> int:
+        """Bytes in use: of rows and their flags, of indexes and of texts."""
+        size = self.words.used + self.texts.used
+        for number, (name, dtype) in enumerate(TABLES.items()):
+            size += int(self.places[number * TABLE_PLACES + LIVE]) * (dtype.itemsize + 1)
+            if name in INDEXED:
+                size += int(self.places[number * TABLE_PLACES + INDEX_SIZE]) * 8
+        return size
+
+
+# --- views for compiled functions ---------------------------------------------------------------
+
+
+@jit
+def names(s: Any) -> Any:
+    """Rows of names."""
+    base = NAMES * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], NAME)
+
+
+@jit
+def accounts(s: Any) -> Any:
+    """Rows of accounts."""
+    base = ACCOUNTS * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], ACCOUNT)
+
+
+@jit
+def sessions(s: Any) -> Any:
+    """Rows of sessions."""
+    base = SESSIONS * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], SESSION)
+
+
+@jit
+def lines(s: Any) -> Any:
+    """Rows of lines."""
+    base = LINES * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], LINE)
+
+
+@jit
+def moneys(s: Any) -> Any:
+    """Rows of moneys."""
+    base = MONEYS * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], MONEY)
+
+
+@jit
+def steps(s: Any) -> Any:
+    """Rows of steps."""
+    base = STEPS * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], STEP)
+
+
+@jit
+def tallies(s: Any) -> Any:
+    """Rows of tallies."""
+    base = TALLIES * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], TALLY)
+
+
+@jit
+def counters(s: Any) -> Any:
+    """Rows of counters."""
+    base = COUNTERS * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], COUNTER)
+
+
+@jit
+def orders(s: Any) -> Any:
+    """Rows of orders."""
+    base = ORDERS * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], ORDER)
+
+
+@jit
+def topups(s: Any) -> Any:
+    """Rows of topups."""
+    base = TOPUPS * TABLE_PLACES
+    return carray(pointer(s[base + ROWS]), s[base + CAPACITY], TOPUP)
+
+
+@jit
+def words(s: Any) -> Any:
+    """Bytes of the arena words."""
+    return carray(pointer(s[WORDS + TEXT]), s[WORDS + TEXT_CAPACITY], np.uint8)
+
+
+@jit
+def texts(s: Any) -> Any:
+    """Bytes of the arena texts."""
+    return carray(pointer(s[TEXTS + TEXT]), s[TEXTS + TEXT_CAPACITY], np.uint8)
