@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
+from ingest.lines import LINE_BYTES_MAX
 from rating.schemas import (
     ACCOUNT_CHARACTERS_MAX,
     HAS_PLAYHEAD,
@@ -26,9 +27,6 @@ from rating.schemas import (
     TIME_MS_MIN,
     TOPUP_MICROS_MAX,
 )
-
-LINE_BYTES_MAX = 16 * 2**20
-"""A line of this many bytes or more is malformed, whatever it holds."""
 
 DEPTH_MAX = 100
 """Objects and arrays inside one another, the usage record itself included."""
@@ -293,11 +291,11 @@ def rfc_3339_ms(text: str) -> int | None:
         local = datetime(*map(int, numbers))  # type: ignore[arg-type]  # noqa: DTZ001
     except ValueError:
         return None
-    ahead = timedelta(hours=int(zone_hours or 0), minutes=int(zone_minutes or 0))
-    if int(zone_hours or 0) >= HOURS_OF_DAY or int(zone_minutes or 0) >= MINUTES_OF_HOUR:
+    hours, minutes = int(zone_hours or 0), int(zone_minutes or 0)
+    if hours >= HOURS_OF_DAY or minutes >= MINUTES_OF_HOUR:
         return None
     local_ms = (local - EPOCH) // MILLISECOND + int(fraction[:3].ljust(3, "0"))
-    ahead_ms = ahead // MILLISECOND
+    ahead_ms = timedelta(hours=hours, minutes=minutes) // MILLISECOND
     return local_ms + ahead_ms if sign == "-" else local_ms - ahead_ms
 
 

@@ -15,12 +15,10 @@ from ingest.json_exact import UsageRecord, read_line
 from ingest.json_scan import (
     FIELDS,
     FIRST_GUESSES,
-    LINE_END,
-    PADDING,
     ROW_WORDS,
-    count_lines,
     scan_lines,
 )
+from ingest.lines import LINE_END, PADDING, count_lines
 from rating.schemas import MALFORMED, TEXT_FIELDS, USAGE, UsageBatch
 
 if TYPE_CHECKING:
@@ -44,19 +42,20 @@ TEXT_BYTES_MAX = 2**32 - 1  # what a row's ranges can point to
 
 def decode_lines(
     raw: NDArray[np.uint8] | bytes,
-    locate: Callable[[int], str],
+    locate_byte: Callable[[int], str],
     *,
     rows: NDArray[np.void] | None = None,
 ) -> UsageBatch:
     """Decode the lines of a log: one row for each that is not blank, in their order.
 
     raw: whole lines. A writable array that ends in PADDING line ends, as `LogChunk.raw` does, is
-    the batch's text as it stands; anything else is copied. locate: see UsageBatch.
+    the batch's text as it stands; anything else is copied. locate_byte: says where a byte of `raw`
+    stood, as `LogChunk.locate` does.
     rows: USAGE rows to write into in place of new ones, where they are enough.
     Raises: ValueError if there are more bytes than a row can point to.
     """
     text = padded(raw)
-    line_count = count_lines(text) - PADDING
+    line_count = count_lines(text, 0, len(text)) - PADDING
     if rows is None or len(rows) < line_count:
         rows = np.empty(line_count, USAGE)
     words = rows.view(np.uint32).reshape(-1, ROW_WORDS)
@@ -66,7 +65,7 @@ def decode_lines(
     if more_text:
         text = np.concatenate((text, np.frombuffer(more_text, np.uint8)))
         check_size(len(text))
-    return UsageBatch(rows, text, malformed, locate)
+    return UsageBatch(rows, text, malformed, lambda row: locate_byte(int(rows["raw_at"][row])))
 
 
 def padded(raw: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ingest.json_exact import LINE_BYTES_MAX, MAY_BE_EMPTY, REQUIRED, TEXTS_OF_TYPES
+from ingest.json_exact import BILL_DAY_MAX, MAY_BE_EMPTY, REQUIRED, TEXTS_OF_TYPES
+from ingest.lines import LINE_BYTES_MAX, LINE_END, PADDING
 from ingest.words import (
     HIGH_BITS,
     ONES,
@@ -61,11 +62,10 @@ UNSURE = -1
 DEPTH_MAX = 60  # of values nested in an unknown field; deeper is for the exact reader
 NUMBER_BYTES_MAX = 300
 DIGITS_MAX = 18  # what an int64 surely holds
-PADDING = 16  # line ends after the last line
 MONTHS = 12
 LEAP_MONTH = 2
 
-LINE_END, RETURN, TAB, SPACE = 0x0A, 0x0D, 0x09, 0x20
+RETURN, TAB, SPACE = 0x0D, 0x09, 0x20
 QUOTE, BACKSLASH, COMMA, COLON, MINUS, PLUS, POINT = 0x22, 0x5C, 0x2C, 0x3A, 0x2D, 0x2B, 0x2E
 ZERO, NINE = 0x30, 0x39
 BRACE, BRACE_END, BRACKET, BRACKET_END = 0x7B, 0x7D, 0x5B, 0x5D
@@ -127,7 +127,8 @@ for _type, _texts in TEXTS_OF_TYPES.items():
         TEXT_NEED[_row, TEXT_FIELDS.index(_text)] = _need
 
 ROW_WORDS = USAGE.itemsize // 4
-TEXT_WORD = (USAGE.fields or {})["account_at"][1] // 4  # the texts' ranges follow one another
+assert USAGE.fields is not None
+TEXT_WORD = USAGE.fields["account_at"][1] // 4  # the texts' ranges follow one another
 
 
 def word_table(words: tuple[str, ...]) -> tuple[Bytes, Ints]:
@@ -307,15 +308,27 @@ def after_scalar(raw: Bytes, i: int) -> int:
     if first == QUOTE:
         return after_escaped_text(raw, i + 1)
     if first == 0x74:  # true
-        if byte_at(raw, i + 1) == 0x72 and byte_at(raw, i + 2) == 0x75 and byte_at(raw, i + 3) == LOWER_E:
+        if (
+            byte_at(raw, i + 1) == 0x72
+            and byte_at(raw, i + 2) == 0x75
+            and byte_at(raw, i + 3) == LOWER_E
+        ):
             return i + 4
         return UNSURE
     if first == 0x66:  # false
-        if byte_at(raw, i + 1) == 0x61 and byte_at(raw, i + 2) == 0x6C and byte_at(raw, i + 3) == 0x73:
+        if (
+            byte_at(raw, i + 1) == 0x61
+            and byte_at(raw, i + 2) == 0x6C
+            and byte_at(raw, i + 3) == 0x73
+        ):
             return i + 5 if byte_at(raw, i + 4) == LOWER_E else UNSURE
         return UNSURE
     if first == 0x6E:  # null
-        if byte_at(raw, i + 1) == LOWER_U and byte_at(raw, i + 2) == 0x6C and byte_at(raw, i + 3) == 0x6C:
+        if (
+            byte_at(raw, i + 1) == LOWER_U
+            and byte_at(raw, i + 2) == 0x6C
+            and byte_at(raw, i + 3) == 0x6C
+        ):
             return i + 4
         return UNSURE
     return after_number(raw, i)
@@ -395,7 +408,7 @@ def read_int(raw: Bytes, i: int) -> tuple[int, int]:
             value = value * POWERS_OF_TEN[digits] + number_of(word, digits)
             i += digits
     after = byte_at(raw, i)
-    if after == POINT or after == LOWER_E or after == UPPER_E:
+    if after in (POINT, LOWER_E, UPPER_E):
         return UNSURE, 0
     return i, -value if negative else value
 
@@ -429,7 +442,12 @@ def read_rate(raw: Bytes, i: int) -> tuple[int, int]:
         i += 1
     leading_zero = byte_at(raw, i) == ZERO and ZERO <= byte_at(raw, i + 1) <= NINE
     end, value = read_decimal(raw, i, 3)
-    if end == UNSURE or leading_zero or byte_at(raw, end) == LOWER_E or byte_at(raw, end) == UPPER_E:
+    if (
+        end == UNSURE
+        or leading_zero
+        or byte_at(raw, end) == LOWER_E
+        or byte_at(raw, end) == UPPER_E
+    ):
         return UNSURE, start
     return end, -value if negative else value
 
@@ -570,7 +588,9 @@ def read_object(raw: Bytes, i: int, guesses: Ints, found: Ints) -> tuple[int, in
             return UNSURE, 0
         i += 1
         field = guesses[place]
-        if field != OTHER and same_bytes(raw, i, FIELD_BYTES, FIELD_AT[field], FIELD_AT[field + 1] - FIELD_AT[field]):
+        if field != OTHER and same_bytes(
+            raw, i, FIELD_BYTES, FIELD_AT[field], FIELD_AT[field + 1] - FIELD_AT[field]
+        ):
             i += FIELD_AT[field + 1] - FIELD_AT[field]
         else:
             end = text_end(raw, i)
@@ -658,7 +678,7 @@ def fill_row(raw: Bytes, rows: Any, row: int, words: Any, seen: int, found: Ints
     if type_ == VIEW and not fill_view(raw, usage, seen, found):
         return False
     if type_ == ACCOUNT_OPEN and (seen >> BILL_DAY) & 1:
-        if not 1 <= found[BILL_DAY, 0] <= 28:
+        if not 1 <= found[BILL_DAY, 0] <= BILL_DAY_MAX:
             return False
         usage.bill_day = found[BILL_DAY, 0]
     if type_ == BALANCE_TOPUP:
@@ -691,15 +711,6 @@ def fill_view(raw: Bytes, usage: Any, seen: int, found: Ints) -> bool:
             return False
         usage.rate_milli = found[RATE, 0]
     return True
-
-
-@jit
-def count_lines(raw: Bytes) -> int:
-    """How many line ends the bytes hold."""
-    count = 0
-    for k in range(len(raw)):
-        count += byte_at(raw, k) == LINE_END
-    return count
 
 
 @jit

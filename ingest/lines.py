@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ingest.words import jit
+from ingest.words import HIGH_BITS, ONES, Word, byte_at, inlined, jit, signed, word_at
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
@@ -21,7 +20,20 @@ LINE_BYTES_MAX = 16 * 2**20
 PADDING = 16
 """Line ends after the last line of bytes to decode, so that a scan needs to look for no end."""
 
-STRIDE = 192  # bytes counted at a time: a multiple of what a vector holds, and less than 256
+STRIDE = 248  # bytes counted at a time: whole words, and few enough for a count in one byte
+LINE_ENDS = ONES * Word(LINE_END)
+LOWER_BITS = ~HIGH_BITS
+
+
+@inlined
+def count_stride(raw: Bytes, at: int) -> int:
+    """How many line ends the STRIDE bytes from `at` on hold."""
+    counts = Word(0)  # eight counts, one in each byte
+    for k in range(at, at + STRIDE, 8):
+        bits = word_at(raw, k) ^ LINE_ENDS
+        # The upper bit of a byte stays clear only where all its bits are.
+        counts += (~(((bits & LOWER_BITS) + LOWER_BITS) | bits) & HIGH_BITS) >> Word(7)
+    return signed((counts * ONES) >> Word(56))
 
 
 @jit
@@ -32,23 +44,14 @@ def count_lines(raw: Bytes, at: int, end: int) -> int:
         count += count_stride(raw, at)
         at += STRIDE
     for k in range(at, end):
-        count += raw[k] == LINE_END
+        count += byte_at(raw, k) == LINE_END
     return count
-
-
-@jit
-def count_stride(raw: Bytes, at: int) -> int:
-    """How many line ends the STRIDE bytes from `at` on hold; in bytes, which fit a vector best."""
-    count = np.uint8(0)
-    for k in range(STRIDE):
-        count = np.uint8(count + np.uint8(raw[at + k] == LINE_END))
-    return int(count)
 
 
 @jit
 def cut_lines(raw: Bytes, at: int, end: int, lines_max: int) -> tuple[int, int]:
     """Where the whole lines of a range end, at most `lines_max` of them, and how many they are."""
-    while end > at and raw[end - 1] != LINE_END:
+    while end > at and byte_at(raw, end - 1) != LINE_END:
         end -= 1
     lines = 0
     while at + STRIDE <= end:
@@ -58,7 +61,7 @@ def cut_lines(raw: Bytes, at: int, end: int, lines_max: int) -> tuple[int, int]:
         lines += more
         at += STRIDE
     for k in range(at, end):
-        if raw[k] == LINE_END:
+        if byte_at(raw, k) == LINE_END:
             lines += 1
             if lines == lines_max:
                 return k + 1, lines

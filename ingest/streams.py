@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import zstandard
 
@@ -58,7 +58,7 @@ class Stream:
         self.name = name
         self.bytes_read = 0
         is_file = name != STANDARD_INPUT
-        self._file = open(name if is_file else 0, "rb", buffering=0, closefd=is_file)  # noqa: PTH123, SIM115
+        self._file = open(name if is_file else 0, "rb", buffering=0, closefd=is_file)  # noqa: SIM115
 
     def close(self) -> None:
         """Close the file; standard input stays open."""
@@ -106,18 +106,20 @@ def zstandard_frame() -> Member:
     return zstandard.ZstdDecompressor().decompressobj()
 
 
-def decompressed(stored: Iterator[bytes], new_member: Callable[[], Any]) -> Iterator[bytes]:
+def decompressed(stored: Iterator[bytes], new_member: Callable[[], Member]) -> Iterator[bytes]:
     """Decompress member after member.
 
-    Raises: ReadError where the compressed content is damaged or ends before its end.
+    Raises: ReadError where the compressed content is damaged or ends too early.
     """
-    member: Member | None = None
+    member: Member | None = new_member()
+    is_empty = True
     for block in stored:
+        is_empty = False
         for at in range(0, len(block), COMPRESSED_BLOCK_BYTES):
             left = block[at : at + COMPRESSED_BLOCK_BYTES]
             while left:
                 if member is None:
-                    # gzip allows zeros after a member, which fill up a tape's block.
+                    # Zeros may follow a gzip member, where a tape or a disk is filled up.
                     left = left.lstrip(b"\0") if new_member is gzip_member else left
                     if not left:
                         break
@@ -125,9 +127,9 @@ def decompressed(stored: Iterator[bytes], new_member: Callable[[], Any]) -> Iter
                 content, left, member = decompress(member, left)
                 if content:
                     yield content
-    if member is not None:
+    if member is not None and not is_empty:
         raise ReadError(
-            "the compressed file ends before its end",
+            "it ends in the middle of its compressed content",
             "wait until it is written to its end, or restore it, and run again",
         )
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+import rating.jit  # noqa: F401  (says where compiled code is kept)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,29 +37,30 @@ OVER_NINE = Word(0x7676767676767676)  # lifts every byte above 9 to 128 or more
 PAIRS = Word(0x000000FF000000FF)
 
 
-def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function that makes no arrays, without counting references to those it is given.
+# Counting references to arrays is atomic, and every small function would do it: half of a scan's
+# time. Without it a function may use the arrays that it is given, but make none.
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
-    Counting takes half of a scan's time, since it is atomic and every small function would do it.
-    """
-    return cast("Callable[P, R]", numba.njit(cache=True, nogil=True, _nrt=False)(function))
+
+def jit(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function that makes no arrays; otherwise as `rating.jit` does."""
+    return cast("Callable[P, R]", numba.njit(**OPTIONS)(function))
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """As `jit`, but compiled into each caller; for small functions on the path of every byte."""
-    compiled = numba.njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function)
-    return cast("Callable[P, R]", compiled)
+    return cast("Callable[P, R]", numba.njit(forceinline=True, **OPTIONS)(function))
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    pointer = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(pointer, [index])
+    start = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(start, [index])
 
 
 def _byte_at(_: Any, array: Any, __: Any) -> tuple[Any, Callable[..., Any]]:
     def load(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], *arguments)
-        return builder.zext(builder.load(pointer), ir.IntType(64))
+        byte = builder.load(_pointer(context, builder, signature.args[0], *arguments))
+        return builder.zext(byte, context.get_value_type(types.int64))
 
     return types.int64(array, types.int64), load
 
@@ -66,15 +68,17 @@ def _byte_at(_: Any, array: Any, __: Any) -> tuple[Any, Callable[..., Any]]:
 def _word_at(_: Any, array: Any, __: Any) -> tuple[Any, Callable[..., Any]]:
     def load(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, signature.args[0], *arguments)
-        return builder.load(builder.bitcast(pointer, ir.IntType(64).as_pointer()), align=1)
+        word_pointer = context.get_value_type(types.uint64).as_pointer()
+        return builder.load(builder.bitcast(pointer, word_pointer), align=1)
 
     return types.uint64(array, types.int64), load
 
 
-def _first_byte_marked(_: Any, __: Any) -> tuple[Any, Callable[..., Any]]:
-    def count(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        zeros = builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-        return builder.lshr(zeros, ir.Constant(ir.IntType(64), 3))
+def _first_marked(_: Any, __: Any) -> tuple[Any, Callable[..., Any]]:
+    def count(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        zero_counts = context.get_constant(types.boolean, 0)  # the zeros of 0 are 64
+        zeros = builder.cttz(arguments[0], zero_counts)
+        return builder.lshr(zeros, context.get_constant(types.int64, 3))
 
     return types.int64(types.uint64), count
 
@@ -85,8 +89,14 @@ byte_at = cast("Callable[[Bytes, int], int]", intrinsic(_byte_at))
 word_at = cast("Callable[[Bytes, int], Word]", intrinsic(_word_at))
 """The eight bytes from a position on."""
 
-first_marked = cast("Callable[[Word], int]", intrinsic(_first_byte_marked))
+first_marked = cast("Callable[[Word], int]", intrinsic(_first_marked))
 """The index of the lowest byte of a word that is not zero; 8 where all are."""
+
+
+@inlined
+def signed(word: Word) -> int:
+    """A word as a count; the sum of a signed and an unsigned integer would be a float."""
+    return np.int64(word)  # type: ignore[return-value]
 
 
 @inlined
@@ -105,7 +115,7 @@ def number_of(word: Word, digits: int) -> int:
     word = word * Word(10) + (word >> Word(8))
     low = (word & PAIRS) * Word(100 + (1_000_000 << 32))
     high = ((word >> Word(16)) & PAIRS) * Word(1 + (10_000 << 32))
-    return np.int64((low + high) >> Word(32))
+    return signed((low + high) >> Word(32))
 
 
 @inlined
@@ -119,4 +129,4 @@ def same_bytes(left: Bytes, i: int, right: Bytes, k: int, length: int) -> bool:
         length -= 8
     if length == 0:
         return True
-    return (word_at(left, i) ^ word_at(right, k)) << Word(8 * (8 - length)) == Word(0)
+    return bool((word_at(left, i) ^ word_at(right, k)) << Word(8 * (8 - length)) == Word(0))

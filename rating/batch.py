@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rating.accounts import change_packages, open_account, plan_known, top_up
-from rating.jit import jit
+from rating.jit import jit, jit_once
 from rating.names import add_account, find_account, find_session, session_hash
 from rating.orders import cancel, purchase
 from rating.pieces import book_at, matches_full
@@ -200,7 +200,7 @@ def _list_bytes(s: Any, events: Any, text: Any, first: int, past: int) -> int:
     return old + lists * added
 
 
-@jit
+@jit_once
 def apply_window(
     s: Any,
     b: Any,

@@ -12,7 +12,7 @@ import numpy as np
 
 from rating.balances import debit_usage
 from rating.counters import counter_of, tally_of
-from rating.jit import jit
+from rating.jit import jit, jit_once
 from rating.lines import add_piece, line_for, money_of, note_step
 from rating.orders import covering_order
 from rating.scratch import CANDIDATES_AT, CANDIDATES_LEN, candidates, matches
@@ -241,7 +241,7 @@ def total_micros(row: Any) -> int:
     return net + tax_micros(net, np.int64(row.percent_micros), False)
 
 
-@jit
+@jit_once
 def _rate_priced(
     s: Any,
     b: Any,
@@ -281,7 +281,7 @@ def _rate_priced(
         note_step(s, money, BALANCE, 0, SEGMENT, 0, before, before - paid)
 
 
-@jit
+@jit_once
 def rate_piece(
     s: Any, b: Any, session: int, book: int, t0_ms: int, t1_ms: int, time_ms: int
 ) -> None:
@@ -339,7 +339,7 @@ def rate_piece(
     )
 
 
-@jit
+@jit_once
 def rate_interval(s: Any, b: Any, session: int, from_ms: int, to_ms: int, time_ms: int) -> None:
     """Cut a watched interval at UTC quarters and where another book comes into force; rate each."""
     t0_ms = from_ms

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rating.jit import jit
+from rating.jit import jit, jit_once
 from rating.lines import end_segment
 from rating.names import find_session, intern, kept_session_hash
 from rating.pieces import book_at, rate_interval
@@ -105,7 +105,7 @@ def _take_record(s: Any, row: Any, event: Any, content: int, kind: int, quality:
     row.seen_ms = s[CLOCK_MS]
 
 
-@jit
+@jit_once
 def apply_view(
     s: Any, b: Any, event: Any, text: Any, account: int, session: int, hashed: int
 ) -> int:

@@ -246,11 +246,12 @@ class SqliteStore:
         Raises: OffsetMoved, ChargeRepeated, StoreBusy, StoreFull, StoreReadOnly.
         """
         result = commit.result
+        # In the order of their index or key: neighbours share pages, and pages are what is written.
+        charges = result.charges.sort("slot", "account", "start", "charge_id")
         insertions = [
-            insertion("charges", result.charges, STORED_CHARGES),
+            insertion("charges", charges, STORED_CHARGES),
             insertion("suspense", result.suspense, SUSPENSE),
             insertion("signals", result.signals, SIGNALS),
-            # In the order of the table: neighbours share pages, and pages are what is written.
             insertion("accounts", result.accounts.sort("account"), ACCOUNTS),
             insertion("orders", result.orders.sort("account", "order"), ORDERS),
         ]

@@ -224,7 +224,7 @@ class BillingStore(Protocol):
         """Give the next charges: seq, CHARGES and CHARGE_EVIDENCE, ascending by seq.
 
         Numbers ascend in the order of commits, so that a reader which has come to a number never
-        misses a row.
+        misses a row; within a commit, by slot, account and start.
         """
         ...
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tariffs.model import Rule
 
 TAKERS_SHOWN_MAX = 3
+NOTHING_HELD = "its `package` holds no content"
 CONTENT = 4  # place of the content in a _Reach, after kind, quality, band and region
 
 _Reach = tuple[int, ...]
@@ -47,13 +48,13 @@ def unreachable_rules(
         reach = sets.reach(rule)
         left = (*reach[:CONTENT], reach[CONTENT] & ~included)
         if not reach[CONTENT]:
-            what = "no content is in both its `content` and its `package`"
-            found.append((place, what, "correct one of them, so that something can match"))
+            what = "none of its `content` is in its `package`" if rule.content else NOTHING_HELD
+            found.append((place, what, "change the rule or the package"))
         elif not left[CONTENT]:
             what = "it prices nothing: all its contents are in packages that the plan includes"
             found.append((place, what, "take the rule out, or the package out of `includes`"))
         elif takers := _takers(left, earlier):
-            what = f"no piece reaches it: {_listing(takers)} before it takes them all"
+            what = f"no piece reaches it: {_listing(takers)} them all"
             found.append((place, what, "move it up, narrow what is before it, or take it out"))
         earlier.append((rule.id, reach))
     return found
@@ -141,5 +142,6 @@ def _listing(names: Sequence[str]) -> str:
     shown = [quote(name) for name in names[:TAKERS_SHOWN_MAX]]
     if len(names) > TAKERS_SHOWN_MAX:
         shown.append(f"{len(names) - TAKERS_SHOWN_MAX} more")
-    noun = "the rule" if len(names) == 1 else "the rules"
-    return f"{noun} {', '.join(shown[:-1]) + ' and ' if shown[1:] else ''}{shown[-1]}"
+    if len(shown) == 1:
+        return f"the rule {shown[0]} before it takes"
+    return f"the rules {', '.join(shown[:-1])} and {shown[-1]} before it take"

@@ -371,10 +371,14 @@ def differences(
         totals = {column: sum(row[column] for row in charges) for column in example.sums}
         found += [f"of all charges together, {text}" for text in _unlike(example.sums, totals)]
     for account, micros in (example.balances or {}).items():
-        balance = balances.get(account)
-        if balance != micros:
-            has = "there is no such account" if balance is None else format_micros(balance)
-            found.append(f"balance of {quote(account)}: {has}, expected {format_micros(micros)}")
+        expected = format_micros(micros)
+        if account not in balances:
+            found.append(
+                f"there is no account {quote(account)}, whose balance should be {expected}"
+            )
+        elif balances[account] != micros:
+            balance = format_micros(balances[account])
+            found.append(f"balance of {quote(account)} is {balance}, expected {expected}")
     return found
 
 
@@ -423,7 +427,7 @@ def _pairing(expected: Sequence[Row], actual: Sequence[Mapping[str, Any]]) -> di
 def _unlike(wanted: Row, row: Mapping[str, Any]) -> list[str]:
     """Tell the wanted columns that a row does not have so, in words."""
     return [
-        f"{column} is {_shown(column, row.get(column))}, expected {_shown(column, value)}"
+        f"{_label(column)} is {_shown(column, row.get(column))}, expected {_shown(column, value)}"
         for column, value in wanted.items()
         if row.get(column) != value
     ]
@@ -436,7 +440,12 @@ def _brief(row: Mapping[str, Any]) -> Row:
 
 
 def _in_words(row: Row) -> str:
-    return ", ".join(f"{column} {_shown(column, value)}" for column, value in row.items())
+    return ", ".join(f"{_label(column)} {_shown(column, value)}" for column, value in row.items())
+
+
+def _label(column: str) -> str:
+    """Name a column as an author does, with seconds for milliseconds."""
+    return column.removesuffix("ms") + "s" if column.endswith("_ms") else column
 
 
 def _shown(column: str, value: Any) -> str:
@@ -446,7 +455,7 @@ def _shown(column: str, value: Any) -> str:
     if column in MONEY:
         return format_micros(value)
     if column.endswith("_ms"):
-        return f"{Decimal(value) / 1000} s"
+        return str(Decimal(value) / 1000)
     if column in ("start", "end", "slot", "time"):
         return (values.EPOCH + timedelta(milliseconds=value)).isoformat()
     return quote(str(value))

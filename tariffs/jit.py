@@ -12,9 +12,10 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba import types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,10 +53,34 @@ def cache_folder() -> Path:
 numba.config.CACHE_DIR = str(cache_folder())
 
 
+def _plain(argument: Any) -> Any:
+    """The one integer type for all integers, constants among them; other types as they are."""
+    argument = types.unliteral(argument)
+    return types.int64 if isinstance(argument, types.Integer) else argument
+
+
+def jit_once(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function into its one caller.
+
+    For the long functions on the way from a batch to a piece: each compiled apart, the machine
+    code of all that it calls would be optimised again at every level.
+    """
+    return cast("Callable[P, R]", numba.njit(inline="always")(function))
+
+
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call, keeping its types for the type checker.
 
     It runs without the interpreter's lock, so that decoding, rating and storing can share a
-    machine's cores. Integer arithmetic wraps in silence: callers hold the bounds.
+    machine's cores. Integer arithmetic wraps in silence: callers hold the bounds. All integers
+    are passed as int64: otherwise each constant and each width would make a version of its own,
+    and compiling would take minutes.
     """
-    return cast("Callable[P, R]", numba.njit(cache=True, nogil=True)(function))
+    compiled = numba.njit(cache=True, nogil=True)(function)
+    template_of = compiled.get_call_template
+
+    def call_template(arguments: Any, keywords: Any) -> Any:
+        return template_of(tuple(_plain(argument) for argument in arguments), keywords)
+
+    compiled.get_call_template = call_template
+    return cast("Callable[P, R]", compiled)

@@ -86,19 +86,26 @@ def _read(text: str, source: str) -> tuple[Book | None, Page]:
     """Read a book with its page; the book counts only if the page has no mistakes."""
     text = text.removeprefix("\ufeff")
     try:
-        document = tomllib.loads(text, parse_float=Decimal)
+        return _read_toml(text, source)
     except tomllib.TOMLDecodeError as error:
         at_line = _AT_LINE.search(str(error))
         line = int(at_line[1]) if at_line else text.count("\n") + 1
         what = f"not TOML: {_AT_LINE.sub('', str(error))}"
         mend = "correct it there; texts and money need quotes, dates and numbers none"
         return _unreadable(source, line, what, mend)
-    except (ValueError, InvalidOperation):
+    except RecursionError:
+        mend = "write it flat; a book needs few levels"
+        return _unreadable(source, 1, "lists or tables are nested too deeply", mend)
+
+
+def _read_toml(text: str, source: str) -> tuple[Book | None, Page]:
+    try:
+        document = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError:
+        raise
+    except (ValueError, InvalidOperation):  # Python's own limits on the length of numbers
         mend = "write numbers with fewer digits"
         return _unreadable(source, 1, "a number is too long to be read", mend)
-    except RecursionError:
-        mend = "write it flat; a book needs three levels"
-        return _unreadable(source, 1, "lists or tables are nested too deeply", mend)
     if not document:
         mend = "begin with [book] and its id, currency and timezone"
         return _unreadable(source, 1, "the file has no tables", mend)

@@ -224,7 +224,7 @@ def _plan(book: Book, plan: Plan) -> list[str]:
         lines.extend(_table([("Included at no charge:", [_listing(plan.includes)])]))
     if plan.rules:
         lines.append(f"{INDENT}What is watched is charged by the first of these that fits:")
-        lines.extend(_table([(rule.id, _rule(rule)) for rule in plan.rules], INDENT * 2))
+        lines.extend(_table([(rule.id, rule_lines(rule)) for rule in plan.rules], INDENT * 2))
     if all(_conditions(rule) for rule in plan.rules):
         lines.append(f"{INDENT}What fits nothing here has no price and is kept in suspense.")
     free: list[Row] = [
@@ -255,7 +255,8 @@ def _of(rules: Sequence[str] | None) -> str:
     return "" if rules is None else f", of {_listing(rules)}"
 
 
-def _rule(rule: Rule) -> list[str]:
+def rule_lines(rule: Rule) -> list[str]:
+    """What the rule is for, its price, and its further terms ("" where there are none)."""
     terms = []
     if rule.counter != rule.id:
         terms.append(f"counted together under {rule.counter}")

@@ -267,10 +267,9 @@ def timezone(value: Any) -> str:
     """Take an IANA time zone."""
     zone = name(value)
     if zone not in _timezones():
-        raise UnfitError(
-            f"{quote(zone)} is not an IANA time zone",
-            f"did you mean {quote(near_to(zone, _timezones()) or 'Europe/Stockholm')}?",
-        )
+        near = near_to(zone, _timezones())
+        mend = f"did you mean {quote(near)}?" if near else 'write one such as "Europe/Stockholm"'
+        raise UnfitError(f"{quote(zone)} is not an IANA time zone", mend)
     return zone
 
 

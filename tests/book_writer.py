@@ -98,11 +98,11 @@ class _Writer:
             self.head("[[plans.allowances]]", id=text(allowance.id), quantity=quantity)
             self.put("unit", text(UNITS[unit_ms]))
             self.put("per", text(allowance.per))
-            self.put("rules", allowance.rules and texts(allowance.rules))
+            self.put("rules", texts(allowance.rules) if allowance.rules else None)
         for discount in plan.discounts:
             self.head("[[plans.discounts]]", id=text(discount.id))
             self.put("percent", percent(discount.percent_micros))
-            self.put("rules", discount.rules and texts(discount.rules))
+            self.put("rules", texts(discount.rules) if discount.rules else None)
             if discount.from_ms != EVER_MS:
                 self.put("from", self.instant(discount.from_ms))
             if discount.until_ms != NEVER_MS:
@@ -110,7 +110,7 @@ class _Writer:
         for cap in plan.caps:
             self.head("[[plans.caps]]", id=text(cap.id), amount=money(cap.amount_micros))
             self.put("per", text(cap.per))
-            self.put("rules", cap.rules and texts(cap.rules))
+            self.put("rules", texts(cap.rules) if cap.rules else None)
 
     def rule(self, rule: Rule) -> None:
         self.head("[[plans.rules]]", id=text(rule.id))

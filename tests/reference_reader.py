@@ -185,7 +185,10 @@ def read_amount_micros(raw: dict[str, Any]) -> int:
     amount = read_text(raw, "amount")
     if DECIMAL.fullmatch(amount) is None:
         raise malformed("amount must be a decimal of at most 6 decimals in a string")
-    micros = int(Fraction(amount) * 1_000_000)
+    whole, _, decimals = amount.partition(".")
+    whole = whole.lstrip("0")
+    # A longer number is too large in any case, and may be longer than int() takes.
+    micros = int(whole[:20] + decimals.ljust(6, "0"))
     if micros > TOPUP_MICROS_MAX:
         raise malformed("amount is out of range")
     return micros

@@ -104,7 +104,7 @@ def many_charges(count: int, seed: int = 0) -> pl.DataFrame:
                 steps='[["price","premium","month","2026-03",0,600000,600000]]',
             )
         )
-    return charges(*rows)
+    return charges(*rows).sort("slot", "account", "start", "charge_id")
 
 
 def suspense(*rows: Mapping[str, Any]) -> pl.DataFrame:

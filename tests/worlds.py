@@ -192,7 +192,7 @@ def random_plan(random: Random, id_: str, book: Book, edge: int) -> Plan:
     rules = random_rules(random, prefix, book, includes)
     names = tuple(rule.id for rule in rules)
 
-    def named() -> tuple[str, ...] | None:
+    def named() -> Any:
         return maybe(random, 0.5, some(random, names))
 
     def period() -> Any:

@@ -55,6 +55,8 @@ UNSUBSCRIBES_AT = 9
 PASS_ORDERED = 10
 PASS_AT = 11
 TOPUP_FIRST = 12
+PLAN_CHANGED = 13
+PLAN_CHANGED_AT = 14
 EVENT_ORDERED = 1 << 20  # + day
 EVENT_EARLY = 2 << 20
 EVENT_LEAD = 3 << 20
@@ -78,12 +80,13 @@ REGION_EDGES = np.array([share(0.32), share(0.60), share(0.78), share(0.90)])
 SUBSCRIBE_SHARE = share(0.15)
 UNSUBSCRIBE_SHARE = share(0.05)  # of those that subscribed
 PASS_SHARE = share(0.02)
+PLAN_CHANGE_SHARE = share(0.01)  # of postpaid accounts: to the other postpaid plan
 TOPUP_HOURLY_SHARE = share(0.15)
 EARLY_ORDER_SHARE = share(0.2)  # of event orders: up to two hours ahead, not 15 minutes
 CANCEL_IN_TIME_SHARE = share(0.015)  # of event orders
 CANCEL_SHARE = share(0.03)  # the rest of these too late
 UHD_ORDER_SHARE = share(0.3)
-TOPUP_AMOUNTS = np.array([50, 100, 200])
+TOPUP_AMOUNTS = np.array([10, 25, 50])
 EVENT_TOPUP_AMOUNT = 200
 EVENT_TOPUPS_AT = 10_000  # their numbers follow those of the hourly ones
 
@@ -169,15 +172,17 @@ class Accounts:
         run, catalogue = self.run, self.run.catalogue
         opens_ms = run.start_ms - OPENING_MS
         opened_ms = self.spread_ms(OPENS_AT, opens_ms, run.start_ms - 2 * MINUTE_MS)
-        yield self._rows(
-            self.opened,
-            OPEN,
-            opened_ms,
-            subject=catalogue.plans_at + self.plan,
-            region=catalogue.regions_at
-            + np.searchsorted(REGION_EDGES, self.trait(REGION), side="right"),
-            amount=spread(self.trait(BILL_DAY), 1, 29),
-        )
+        place = np.searchsorted(REGION_EDGES, self.trait(REGION), side="right")
+        terms = {
+            "region": catalogue.regions_at + place,
+            "amount": spread(self.trait(BILL_DAY), 1, 29),
+        }
+        plan = catalogue.plans_at + self.plan
+        yield self._rows(self.opened, OPEN, opened_ms, subject=plan, **terms)
+        changes = (self.plan != PAYG) & (self.trait(PLAN_CHANGED) < PLAN_CHANGE_SHARE)
+        changed_ms = self.spread_ms(PLAN_CHANGED_AT, run.start_ms, run.end_ms)
+        plan = catalogue.plans_at + 1 - self.plan
+        yield self._rows(changes, OPEN, changed_ms, subject=plan, number=1, **terms)
         package = catalogue.packages_at + np.where(self.trait(PACKAGE) & 1, PLUS, PREMIUM)
         subscribes = self.opened & (self.trait(SUBSCRIBES) < SUBSCRIBE_SHARE)
         yield self._rows(subscribes, SUBSCRIBE, opened_ms + 5 * SECOND_MS, subject=package)

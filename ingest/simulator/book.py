@@ -107,6 +107,12 @@ from = {discount_from}
 until = {discount_until}
 
 [[plans.caps]]
+id = "premium-day"
+per = "day"
+amount = "12.00"
+rules = ["premium-uhd", "premium-hours"]
+
+[[plans.caps]]
 id = "premium-month"
 per = "month"
 amount = "149.00"
@@ -141,9 +147,9 @@ free_below_s = 10
 price = {{ model = "per_unit", amount = "2.00", unit = "hour" }}
 
 [[plans.caps]]
-id = "evening-out"
+id = "whole-day"
 per = "day"
-amount = "29.00"
+amount = "15.00"
 
 # Prepaid, by the minute; also for accounts that were never opened.
 [[plans]]
@@ -207,7 +213,7 @@ content = ["film-{number:02d}"]
 price = "119.00"
 """
 
-DAY_PASS = """
+PREMIUM_DAY = """
 [[offers]]
 id = "premium-day"
 kind = "pass"
@@ -243,7 +249,7 @@ def book_toml(run: Run) -> str:
     )
     rentals = (RENTAL.format(number=number) for number in range(1, FILMS + 1))
     bought = (BOUGHT.format(number=number) for number in range(1, FILMS_BOUGHT + 1))
-    return "".join([book, *events, *rentals, *bought, DAY_PASS])
+    return "".join([book, *events, *rentals, *bought, PREMIUM_DAY])
 
 
 def quote(name: str) -> str:

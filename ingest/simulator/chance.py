@@ -36,6 +36,7 @@ SHIFT_32 = np.uint64(32)
 
 def scatter(bits: Any) -> Any:
     """Scatter 64 bits: the finishing step of splitmix64."""
+    bits = np.uint64(bits)  # compiled functions are handed all integers as signed ones
     bits = (bits ^ (bits >> SHIFT_30)) * FIRST_FACTOR
     bits = (bits ^ (bits >> SHIFT_27)) * SECOND_FACTOR
     return bits ^ (bits >> SHIFT_31)

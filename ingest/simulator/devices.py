@@ -157,9 +157,9 @@ def invite(devices: NDArray[Any], accounts: Accounts, day: int) -> None:
 
 @jit
 def switched_on_ms(device: Any, world: Any, from_ms: int) -> Any:
-    """When a device that is off at `from_ms` is switched on; NEVER_MS if not in this run."""
+    """When a device that is off at `from_ms` is switched on."""
     quarter_ms = from_ms // QUARTER_MS * QUARTER_MS
-    while quarter_ms < world.end_ms:
+    while True:
         quarter = (quarter_ms + world.local_ms) % DAY_MS // QUARTER_MS
         if draw(device) < world.switch_on[device.ordinal - 1, quarter]:
             within_ms = QUARTER_MS
@@ -169,7 +169,6 @@ def switched_on_ms(device: Any, world: Any, from_ms: int) -> Any:
             if on_ms >= from_ms + 5 * SECOND_MS:
                 return on_ms
         quarter_ms += QUARTER_MS
-    return NEVER_MS
 
 
 @jit

@@ -38,8 +38,8 @@ class Simulation:
     start: when viewing begins, with a time zone, on a whole minute; accounts are opened in the
     ten minutes before.
 
-    A household's life follows from the seed, its number, the start, the hours and the operator,
-    and not from how many households there are; faults change what arrives, never what is watched.
+    A household's viewing follows from the seed, its number, the start and the operator, and not
+    from how many households there are; faults change what arrives, never what is watched.
 
     Raises: ValueError, saying which argument cannot be used and what would do.
     """

@@ -51,7 +51,7 @@ QUARTERS = 96  # of a day
 LIVE_SHARE = 0.80  # of sittings
 SITTING_GOES_ON = 0.6  # after a live viewing: another burst of zaps, not off
 OTHER_SITTING_MIN = 43.0  # mean of sittings that are not live
-RECORDS_BESIDE_HEARTBEATS = 14.0  # of an hour of a device that is on: zaps, states, starts, stops
+RECORDS_BESIDE_HEARTBEATS = 9.0  # of an hour of a device that is on: zaps, states, starts, stops
 CATALOGUE_PLACES = (
     "channels",
     "programmes_at",
@@ -64,8 +64,6 @@ CATALOGUE_PLACES = (
 
 WORLD = np.dtype(
     [
-        ("start_ms", "<i8"),
-        ("end_ms", "<i8"),
         ("local_ms", "<i8"),  # local time is this much ahead of UTC
         ("heartbeat_ms", "<i8"),
         ("switch_on", "<i8", (DEVICES_MOST, QUARTERS)),  # by ordinal - 1, local quarter of the day
@@ -100,8 +98,6 @@ def build_world(run: Run) -> NDArray[np.void]:
     live_sitting_ms = viewing_ms / (1 - SITTING_GOES_ON)
     sitting_ms = LIVE_SHARE * live_sitting_ms + (1 - LIVE_SHARE) * OTHER_SITTING_MIN * MINUTE_MS
     scalars: dict[str, int] = {
-        "start_ms": run.start_ms,
-        "end_ms": run.end_ms,
         "local_ms": round(offset.total_seconds()) * SECOND_MS,
         "heartbeat_ms": operator.heartbeat_s * SECOND_MS,
         "event_ends_ms": epoch_ms(run.catalogue.events[0].ends),

@@ -25,7 +25,6 @@ from tariffs.load import load_books
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sinks.store import BillingStore
 
 BATCH_RECORDS = 200_000
 MARK = ".ratecast-demo"  # a folder with this file was made here and may be emptied
@@ -112,22 +111,22 @@ def revenue_by_hour(charges: pl.LazyFrame, timezone: str) -> dict[str, dict[str,
     """What is owed, by local hour and by rule, in micro-units."""
     sums = (
         charges.group_by("slot", "rule")
-        .agg((pl.col("total_micros") - pl.col("unfunded_micros")).sum())
+        .agg((pl.col("total") - pl.col("unfunded")).sum())
         .sort("slot", "rule")
         .collect()
     )
     rows: dict[str, dict[str, int]] = {}
-    for slot, rule, micros in sums.iter_rows():
+    for slot, rule, owed in sums.iter_rows():
         hour = f"{slot.astimezone(ZoneInfo(timezone)):%a %H:%M}"
-        rows.setdefault(hour, {})[rule] = micros
+        rows.setdefault(hour, {})[rule] = int(owed.scaleb(6))
     return rows
 
 
 def worth_explaining(charges: pl.LazyFrame) -> str | None:
     """A usage charge that an allowance paid in part, or else the largest; None without any."""
     found = (
-        charges.filter(pl.col("type") == "usage", pl.col("total_micros") > 0)
-        .sort(pl.col("free_ms") > 0, "total_micros", "charge_id", descending=True)
+        charges.filter(pl.col("type") == "usage", pl.col("total") > 0)
+        .sort(pl.col("free_ms") > 0, "total", "charge_id", descending=True)
         .select("charge_id")
         .first()
         .collect()

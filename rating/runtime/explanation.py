@@ -13,14 +13,19 @@ from zoneinfo import ZoneInfo
 from rating.runtime.figures import columns, money, watched
 from rating.runtime.standing import EPOCH
 from rating.schemas import CHARGES
-from rating.steps import parse_steps
+from rating.steps import STEPS, parse_steps
 from sinks.store import StoreError
+from tariffs.load import load_text
+from tariffs.model import tax_percent_micros
+from tariffs.money import format_percent
+from tariffs.show import rule_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rating.steps import Step
-    from sinks.store import BillingStore, StoredBook
+    from sinks.store import BillingStore
+    from tariffs.model import Book
 
 IN_MONEY = {"discount", "cap", "balance"}  # these steps' counters are micro-units, others are ms
 
@@ -30,7 +35,7 @@ class Explanation:
     """A charge with the evidence for it. book: the version that it was priced by."""
 
     charge: Mapping[str, Any]
-    book: StoredBook
+    book: Book
     steps: Sequence[Step]
 
 
@@ -42,8 +47,8 @@ def explain_charge(store: BillingStore, charge_id: str) -> Explanation:
             f"{store.url}: there is no charge {charge_id}; `ratecast export charges` lists them"
         )
     charge = found.row(0, named=True)
-    book = next(book for book in store.books() if book.id == charge["book"])
-    return Explanation(charge, book, parse_steps(charge["steps"]))
+    text = next(book.text for book in store.books() if book.id == charge["book"])
+    return Explanation(charge, load_text(text, store.url), parse_steps(charge["steps"]))
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
@@ -64,12 +69,13 @@ def as_text(explanation: Explanation) -> str:
         ("what", _what(charge)),
         ("when", _when(explanation)),
         ("priced by", f"book {charge['book']}, plan {charge['plan']}, {_rule(charge['rule'])}"),
+        *(("", line) for line in _price(explanation)),
     ]
     return "\n".join(
         [
             f"Charge {charge['charge_id']}: {money(charge['total'])} {charge['currency']}",
             "",
-            *(f"  {name:<10}{text}" for name, text in head),
+            *(f"  {name:<11}{text}" for name, text in head),
             "",
             *_steps(explanation),
         ]
@@ -104,32 +110,40 @@ def _rule(rule: str) -> str:
     return f"included in package {name}" if kind == "package" else f"offer {name}"
 
 
+def _price(explanation: Explanation) -> list[str]:
+    """The rule's price as the book's price list says it; nothing where no rule priced it."""
+    charge = explanation.charge
+    rules = (
+        rule
+        for plan in explanation.book.plans
+        if plan.id == charge["plan"]
+        for rule in plan.rules
+        if rule.id == charge["rule"]
+    )
+    return [line for rule in rules for line in rule_lines(rule) if line]
+
+
 def _steps(explanation: Explanation) -> list[str]:
     """One row a step: what it came to, and the counters that it moved."""
     charge = explanation.charge
+    moved = {
+        step: "; ".join(_counter(*kept) for kept in explanation.steps if kept[0] == step)
+        for step in STEPS
+    }
     rows = [
         ("watched", watched(charge["watched_ms"]), ""),
-        ("billed", watched(charge["billed_ms"]), "measure"),
-        ("free", watched(charge["free_ms"]), "allow"),
-        ("gross", money(charge["gross"]), "price"),
-        ("discount", money(-charge["discount"]), "discount"),
-        ("capped", money(-charge["capped"]), "cap"),
+        ("billed", watched(charge["billed_ms"]), moved["measure"]),
+        ("free", watched(charge["free_ms"]), moved["allow"]),
+        ("gross", money(charge["gross"]), moved["price"]),
+        ("discount", money(-charge["discount"]), moved["discount"]),
+        ("capped", money(-charge["capped"]), moved["cap"]),
         ("net", money(charge["net"]), ""),
-        ("tax", money(charge["tax"]), ""),
+        ("tax", money(charge["tax"]), _tax(explanation) if charge["gross"] else ""),
         ("total", money(charge["total"]), ""),
         ("unfunded", money(-charge["unfunded"]), ""),
-        ("paid", money(charge["paid"]), "balance"),
+        ("paid", money(charge["paid"]), moved["balance"]),
     ]
-    moved = {
-        step: [_counter(*kept) for kept in explanation.steps if kept[0] == step]
-        for step in ("measure", "allow", "price", "discount", "cap", "balance")
-    }
-    needed = {"watched", "billed", "net", "tax", "total"}
-    shown = [
-        (name, amount, "; ".join(moved.get(step, ())))
-        for name, amount, step in rows
-        if name in needed or moved.get(step) or amount not in ("0 s", "0.00")
-    ]
+    shown = [row for row in rows if row[0] == "total" or row[1] not in ("0 s", "0.00") or row[2]]
     figures = columns([row[:2] for row in shown], indent="  ")
     return [
         f"{line}   {counters}".rstrip()
@@ -137,13 +151,21 @@ def _steps(explanation: Explanation) -> list[str]:
     ]
 
 
+def _tax(explanation: Explanation) -> str:
+    """The rate, and whom it is for."""
+    region = explanation.charge["region"]
+    percent = format_percent(tax_percent_micros(explanation.book, region))
+    how = "included in net" if explanation.book.prices_include_tax else "on top of net"
+    return f"{percent} %, {how}, for {f'region {region}' if region else 'no region'}"
+
+
 def _counter(
     step: str, name: str, per: str, period: str, before: int, after: int, moved: int
 ) -> str:
-    """One counter's way: "premium-hours of month 2026-03: 1 h to 1 h 25 min"."""
+    """One counter's way: "premium-hours, month 2026-03: 1 h to 1 h 25 min"."""
     del moved
     amount = money if step in IN_MONEY else watched
-    what = "balance" if step == "balance" else name
-    scope = "this segment" if per == "segment" else f"{per} {period}"
-    within = "" if step == "balance" else f" in {scope}"
-    return f"{what}{within}: {amount(before)} to {amount(after)}"
+    if step == "balance":
+        return f"balance: {amount(before)} to {amount(after)}"
+    scope = "this viewing" if per == "segment" else f"{per} {period}"
+    return f"{name}, {scope}: {amount(before)} to {amount(after)}"

@@ -17,6 +17,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def plural(number: int, noun: str) -> str:
+    """1 is "1 plan", 2 are "2 plans"."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def money(micros: int) -> str:
     """Exact, with two to six decimals: 1_234_500_000 is "1,234.50"."""
     whole, point, decimals = format_micros(micros).partition(".")

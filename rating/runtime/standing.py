@@ -10,8 +10,7 @@ import polars as pl
 
 from rating.runtime.audit import audit
 from rating.runtime.figures import columns, count, money, watched
-from rating.runtime.summary import counted, law_lines, laws_json, revenue
-from rating.schemas import OUTCOMES
+from rating.runtime.summary import counted, law_lines, laws_json, outcomes, revenue
 
 if TYPE_CHECKING:
     from rating.runtime.summary import Law
@@ -50,7 +49,7 @@ def as_text(standing: Standing) -> str:
     total = {currency: total for currency, total, _ in owed.iter_rows()}
     unfunded = {currency: amount for currency, _, amount in owed.iter_rows()}
     rows = [
-        *counted("records", {name: holds.counts.get(name, 0) for name in OUTCOMES}, always=True),
+        *outcomes(holds.counts),
         *counted("charges", _sums(holds.charges, "type", "charges")),
         *revenue(total, unfunded),
         *counted("suspense", _sums(holds.suspense, "reason", "rows")),
@@ -140,10 +139,10 @@ def _balance_rows(standing: Standing) -> list[tuple[str, str]]:
 
 
 def _balances(store: BillingStore) -> dict[str, tuple[int, int, int]]:
-    """Accounts that ever had money, those of them that are exhausted, and the sum, by currency."""
+    """Accounts with prepaid money or in want of it, how many want it, and the sum, by currency."""
     found: dict[str, tuple[int, int, int]] = {}
     for page in store.accounts():
-        used = page.filter(pl.any_horizontal(pl.col("topups", "balance", "paid") != 0))
+        used = page.filter((pl.col("topups") != 0) | (pl.col("balance") != 0) | pl.col("exhausted"))
         sums = used.group_by("currency").agg(
             pl.len(), pl.col("exhausted").sum().cast(pl.Int64), pl.col("balance").sum()
         )

@@ -14,6 +14,7 @@ from rating.schemas import OUTCOMES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ingest.files import UnreadableSource
     from rating.schemas import BatchResult
 
 
@@ -24,14 +25,6 @@ class Law:
     name: str
     holds: bool
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Input that could not be read to its end. what: one sentence with file, place and mend."""
-
-    source: str
-    what: str
 
 
 @dataclass(slots=True)
@@ -73,7 +66,7 @@ class RunSummary:
     sessions_open: int
     laws: tuple[Law, ...]
     elapsed_s: float
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[UnreadableSource, ...] = ()
     skipped: tuple[str, ...] = ()
 
     @property
@@ -98,7 +91,10 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         "signals": dict(tally.signals),
         "sessions_open": summary.sessions_open,
         "skipped": list(summary.skipped),
-        "unreadable": [{"source": part.source, "what": part.what} for part in summary.unreadable],
+        "unreadable": [
+            {"source": source.name, "at_byte": source.at_byte, "why": source.why}
+            for source in summary.unreadable
+        ],
         "laws": laws_json(summary.laws),
     }
 
@@ -114,7 +110,7 @@ def as_text(summary: RunSummary) -> str:
     records = summary.counts["records"]
     pace = count(round(records / summary.elapsed_s)) if summary.elapsed_s > 0 else "0"
     rows = [
-        *counted("records", {name: summary.counts[name] for name in OUTCOMES}, always=True),
+        *outcomes(summary.counts),
         *counted("charges", tally.charges),
         *revenue(tally.total, tally.unfunded),
         *counted("suspense", tally.suspense),
@@ -134,14 +130,16 @@ def as_text(summary: RunSummary) -> str:
     return "\n".join(lines)
 
 
-def counted(
-    title: str, numbers: Mapping[str, int], *, always: bool = False
-) -> list[tuple[str, str]]:
-    """A sum and, below it, its parts, largest first. always: also in order and where zero."""
-    parts = list(numbers.items())
-    if not always:
-        parts = sorted(parts, key=lambda part: (-part[1], part[0]))
-    words = [(f"  {name.replace('_', ' ')}", count(number)) for name, number in parts]
+def outcomes(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Usage records and how they ended, each of OUTCOMES."""
+    ended = [(f"  {name.replace('_', ' ')}", count(counts.get(name, 0))) for name in OUTCOMES]
+    return [("records", count(counts.get("records", 0))), *ended]
+
+
+def counted(title: str, numbers: Mapping[str, int]) -> list[tuple[str, str]]:
+    """A sum and, below it, its parts, largest first."""
+    parts = sorted(numbers.items(), key=lambda part: (-part[1], part[0]))
+    words = [(f"  {name}", count(number)) for name, number in parts]
     return [(title, count(sum(numbers.values()))), *words]
 
 

@@ -352,6 +352,7 @@ MALFORMED = [
     having(TOP_UP, amount=".5"),
     having(TOP_UP, amount="NaN"),
     having(TOP_UP, amount="1000000000.000001"),
+    having(TOP_UP, amount="9" * 10_000),
     having(TOP_UP, currency=""),
     having(TOP_UP, currency=None),
     having(BUY, device=""),
@@ -422,6 +423,7 @@ WELL_FORMED = [
     having(OPEN, region="", bill_day=28),
     having(TOP_UP, amount="0"),
     having(TOP_UP, amount="007.10"),
+    having(TOP_UP, amount="0" * 10_000 + "1"),
     having(TOP_UP, amount="1000000000"),
 ]
 

@@ -183,6 +183,17 @@ def test_each_segment_and_each_rule_is_measured_by_itself(rate: RateLog) -> None
     assert column(outcome.charges, "billed_ms") == [60_000, 60_000, 60_000]
 
 
+@pytest.mark.parametrize("per", ["day", "week", "month"])
+def test_a_price_of_a_period_is_still_measured_by_the_segment(rate: RateLog, per: Any) -> None:
+    rule = a_rule(PER_SECOND, per=per, minimum_ms=60_000)
+    lines = [
+        *watch(T, T + 10_000, session="1"),
+        *watch(T + MINUTE_MS, T + MINUTE_MS + 10_000, session="2"),
+    ]
+    outcome = rate([a_book(a_plan(rule))], lines)
+    assert column(outcome.charges, "billed_ms") == [60_000, 60_000]
+
+
 def test_per_content_is_measured_over_all_sessions_of_the_account(rate: RateLog) -> None:
     rule = a_rule(PER_SECOND, per="content", increment_ms=60_000)
     lines = [
@@ -470,9 +481,15 @@ def test_discounts_one_after_another_each_on_what_is_left(rate: RateLog) -> None
 
 def test_a_discount_holds_from_its_first_instant_to_before_its_last(rate: RateLog) -> None:
     discount = Discount("d", 10 * PERCENT, from_ms=at("12:15"), until_ms=at("12:30"))
-    book = a_book(a_plan(a_rule(per_hour("6.00")), discounts=(discount,)))
-    # Pieces of 12:00, 12:15, 12:30 and 12:45, each 1.50: only the second is reduced.
-    assert only_charge(rate([book], watch(T, T + HOUR_MS)))["discount"] == 150_000
+    starts = [at("12:15") - 1, at("12:15"), at("12:30") - 1, at("12:30")]
+    lines = [
+        usage
+        for number, start in enumerate(starts)
+        for usage in watch(start, start + 1, session=str(number))
+    ]
+    price = Price("per_unit", amount_micros=micros("1.00"), unit_ms=1)
+    book = a_book(a_plan(a_rule(price), discounts=(discount,)))
+    assert column(rate([book], lines).charges, "discount") == [0, 100_000, 100_000, 0]
 
 
 def test_a_discount_is_rounded_over_the_month_and_not_by_the_piece(rate: RateLog) -> None:
@@ -663,20 +680,20 @@ def test_an_account_is_exhausted_once_until_it_is_restored(rate: RateLog) -> Non
     assert column(outcome.charges, "unfunded") == [6_000_000, 4_000_000]
 
 
-def test_a_top_up_that_does_not_lift_it_above_the_limit_restores_nothing(rate: RateLog) -> None:
+def test_restored_is_when_balance_and_credit_limit_are_positive(rate: RateLog) -> None:
     book = a_book(
         a_plan(mode="prepaid", credit_limit_micros=micros("5.00")),
         a_plan(a_rule(id_="rq"), id="q", mode="prepaid"),
     )
-    lines = [
-        *watch(T, T + HOUR_MS),  # down to -5.00
-        opened(T + HOUR_MS, "q"),  # whose limit is 0
-        topped_up(T + HOUR_MS, "5.00", "t1"),  # balance 0: not positive
-        topped_up(T + HOUR_MS, "0.000001", "t2"),
-    ]
-    outcome = rate([book], lines)
+    down = watch(T, T + HOUR_MS)  # to -5.00
+    up = topped_up(T + HOUR_MS, "0.000001")
+    assert signal_types(rate([book], [*down, up])) == ["balance.exhausted", "balance.restored"]
+    other_plan = opened(T + HOUR_MS, "q")  # whose limit is 0
+    up = topped_up(T + HOUR_MS, "5.00")  # to 0: not positive
+    assert signal_types(rate([book], [*down, other_plan, up])) == ["balance.exhausted"]
+    more = topped_up(T + HOUR_MS, "0.000001", "t2")
+    outcome = rate([book], [*down, other_plan, up, more])
     assert signal_types(outcome) == ["balance.exhausted", "balance.restored"]
-    assert outcome.balances == {"anna": 1}
 
 
 def test_free_pieces_never_exhaust(rate: RateLog) -> None:

@@ -67,6 +67,20 @@ def test_the_segment_start_is_the_sessions_not_the_first_pieces(rate: RateLog) -
     assert charge["charge_id"] == named(f"usage|anna|tv|s1|c1|hd|{T}|p|b|r|{T}")
 
 
+def test_a_new_segment_gives_its_own_start_to_the_name(rate: RateLog) -> None:
+    lines = [
+        view(T),
+        view(T + 10_000, content="c2"),  # a zap
+        view(T + 20_000, content="c2"),
+        view(T + 200_000, content="c2"),  # a gap longer than a heartbeat
+        view(T + 210_000, "stopped", content="c2"),
+    ]
+    outcome = rate([a_book(heartbeat_timeout_ms=90_000)], lines)
+    segments = [("c1", T), ("c2", T + 10_000), ("c2", T + 200_000)]
+    names = [f"usage|anna|tv|s1|{content}|hd|{start}|p|b|r|{T}" for content, start in segments]
+    assert column(outcome.charges, "charge_id") == [named(name) for name in names]
+
+
 def test_covered_lines_are_named_after_what_covers_them(rate: RateLog) -> None:
     book = a_book(
         a_plan(includes=("basic",)),
@@ -127,6 +141,15 @@ def test_a_line_holds_one_quality_plan_book_rule_and_hour(rate: RateLog) -> None
         ("uhd", "p", "b2", "other", T + HOUR_MS, ten),
     }
     assert len(charges) == len(rows)
+
+
+def test_what_a_package_covers_under_two_plans_is_two_lines(rate: RateLog) -> None:
+    plans = (a_plan(includes=("all",)), a_plan(a_rule(id_="rq"), id="q", includes=("all",)))
+    book = a_book(*plans, packages=(("all", ("c1",)),))
+    lines = [view(T), view(T + 10_000), opened(T, "q"), view(T + 30_000, "stopped")]
+    outcome = rate([book], lines)
+    assert column(outcome.charges, "plan") == ["p", "q"]
+    assert column(outcome.charges, "watched_ms") == [10_000, 20_000]
 
 
 def test_pieces_of_the_same_line_meet_again_within_the_hour(rate: RateLog) -> None:

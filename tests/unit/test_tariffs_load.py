@@ -41,91 +41,86 @@ mode = "postpaid"
 """
 
 
+HOURLY = Price("per_unit", 6_000_000, HOUR_MS)
+NORDIC_BOOK = Book(
+    id="nordic-2026-01",
+    currency="SEK",
+    timezone="Europe/Stockholm",
+    effective_from_ms=JANUARY_MS,
+    prices_include_tax=True,
+    default_plan="payg",
+    tax=(("SE", 25_000_000), ("NO", 25_000_000), ("FI", 25_500_000), ("*", 0)),
+    bands=(Band("evening", frozenset(range(5)), frozenset(), frozenset(), 18 * 60, 23 * 60),),
+    packages=(("basic", ("svt1", "svt2", "tv4")), ("premium", ("cinema", "sport-hd"))),
+    plans=(
+        Plan(
+            "family",
+            "postpaid",
+            includes=("basic",),
+            rules=(
+                Rule(
+                    "premium-hours",
+                    Price(
+                        "graduated",
+                        tiers=(Tier(2 * HOUR_MS, 6_000_000), Tier(None, 4_000_000)),
+                    ),
+                    kind=("channel",),
+                    package=("premium",),
+                    per="month",
+                    counter="premium-hours",
+                    increment_ms=60_000,
+                    free_below_ms=10_000,
+                ),
+                Rule(
+                    "catchup",
+                    Price("flat", 9_000_000),
+                    kind=("catchup",),
+                    per="day",
+                    counter="catchup",
+                ),
+            ),
+            allowances=(Allowance("welcome-half-hour", 1_800_000, "month", ("premium-hours",)),),
+            caps=(Cap("premium-cap", 99_000_000, "month", ("premium-hours",)),),
+        ),
+        Plan(
+            "payg",
+            "prepaid",
+            rules=(
+                Rule(
+                    "evening",
+                    replace(HOURLY, amount_micros=12_000_000),
+                    kind=("channel",),
+                    band=("evening",),
+                    counter="evening",
+                ),
+                Rule("channel", HOURLY, kind=("channel",), counter="channel"),
+            ),
+        ),
+    ),
+    offers=(
+        Offer(
+            "cup-final",
+            "ppv",
+            (("hd", 99_000_000), ("uhd", 129_000_000)),
+            content=("final-2026",),
+            starts_ms=1_772_820_000_000,  # 2026-03-06T18:00:00Z
+            ends_ms=1_772_834_400_000,
+            cancel="before_start",
+        ),
+        Offer(
+            "new-film",
+            "rental",
+            ((None, 49_000_000),),
+            content=("film-7",),
+            cancel="before_play",
+        ),
+    ),
+)
+
+
 def test_the_nordic_book_is_read_to_the_last_field() -> None:
     text = NORDIC.read_text(encoding="utf-8")
-    hourly = Price("per_unit", 6_000_000, HOUR_MS)
-    assert load_books([NORDIC]) == (
-        Book(
-            id="nordic-2026-01",
-            currency="SEK",
-            timezone="Europe/Stockholm",
-            effective_from_ms=JANUARY_MS,
-            prices_include_tax=True,
-            default_plan="payg",
-            tax=(("SE", 25_000_000), ("NO", 25_000_000), ("FI", 25_500_000), ("*", 0)),
-            bands=(
-                Band("evening", frozenset(range(5)), frozenset(), frozenset(), 18 * 60, 23 * 60),
-            ),
-            packages=(("basic", ("svt1", "svt2", "tv4")), ("premium", ("cinema", "sport-hd"))),
-            plans=(
-                Plan(
-                    "family",
-                    "postpaid",
-                    includes=("basic",),
-                    rules=(
-                        Rule(
-                            "premium-hours",
-                            Price(
-                                "graduated",
-                                tiers=(Tier(2 * HOUR_MS, 6_000_000), Tier(None, 4_000_000)),
-                            ),
-                            kind=("channel",),
-                            package=("premium",),
-                            per="month",
-                            counter="premium-hours",
-                            increment_ms=60_000,
-                            free_below_ms=10_000,
-                        ),
-                        Rule(
-                            "catchup",
-                            Price("flat", 9_000_000),
-                            kind=("catchup",),
-                            per="day",
-                            counter="catchup",
-                        ),
-                    ),
-                    allowances=(
-                        Allowance("welcome-half-hour", 1_800_000, "month", ("premium-hours",)),
-                    ),
-                    caps=(Cap("premium-cap", 99_000_000, "month", ("premium-hours",)),),
-                ),
-                Plan(
-                    "payg",
-                    "prepaid",
-                    rules=(
-                        Rule(
-                            "evening",
-                            replace(hourly, amount_micros=12_000_000),
-                            kind=("channel",),
-                            band=("evening",),
-                            counter="evening",
-                        ),
-                        Rule("channel", hourly, kind=("channel",), counter="channel"),
-                    ),
-                ),
-            ),
-            offers=(
-                Offer(
-                    "cup-final",
-                    "ppv",
-                    (("hd", 99_000_000), ("uhd", 129_000_000)),
-                    content=("final-2026",),
-                    starts_ms=1_772_820_000_000,  # 2026-03-06T18:00:00Z
-                    ends_ms=1_772_834_400_000,
-                    cancel="before_start",
-                ),
-                Offer(
-                    "new-film",
-                    "rental",
-                    ((None, 49_000_000),),
-                    content=("film-7",),
-                    cancel="before_play",
-                ),
-            ),
-            text=text,
-            source=str(NORDIC),
-        ),
-    )
+    assert load_books([NORDIC]) == (replace(NORDIC_BOOK, text=text, source=str(NORDIC)),)
 
 
 def test_what_a_book_leaves_out_has_the_defaults_of_the_spec() -> None:
@@ -223,8 +218,10 @@ def test_a_band_is_days_dates_and_minutes(keys: str, band: tuple[object, ...]) -
             'model = "volume", unit = "minute", tiers = [{ up_to = 1.5, flat = "1" }, { amount = "0" }]',
             Price("volume", 0, 60_000, 0, (Tier(90_000, 0, 1_000_000), Tier(None))),
         ),
-        ('model = "graduated", unit = "hour", tiers = [{ amount = "1" }]',)
-        + (Price("graduated", 0, HOUR_MS, 0, (Tier(None, 1_000_000),)),),
+        (
+            'model = "graduated", unit = "hour", tiers = [{ amount = "1" }]',
+            Price("graduated", 0, HOUR_MS, 0, (Tier(None, 1_000_000),)),
+        ),
     ],
 )
 def test_each_price_model_is_read(price: str, expected: Price) -> None:
@@ -363,10 +360,14 @@ def test_books_that_cannot_be_told_apart_are_mistakes_of_the_later_file(tmp_path
     with pytest.raises(BookErrors) as caught:
         load_books([first, second])
     assert str(caught.value).splitlines() == [
-        f'{second}:3: [book]: the id "small-1" is also that of {first}; '
-        "give every version an id of its own",
-        f"{second}:4: [book]: it comes into force at the same instant, and so does {first}; "
-        "give each book an `effective_from` of its own; one may have none",
+        (
+            f'{second}:3: [book]: the id "small-1" is also that of {first}; '
+            "give every version an id of its own"
+        ),
+        (
+            f"{second}:4: [book]: it comes into force at the same instant, and so does {first}; "
+            "give each book an `effective_from` of its own; one may have none"
+        ),
     ]
 
 
@@ -404,6 +405,16 @@ def test_mistakes_of_all_files_come_at_once(tmp_path: Path) -> None:
         ("long.toml", 1, "a number is too long to be read"),
         ("typed.toml", 4, '`currency` "SKE" is not an ISO 4217 currency'),
     ]
+
+
+@pytest.mark.parametrize(("opening", "closing", "least"), [("[", "]", 420), ("{ x = ", " }", 270)])
+def test_every_depth_of_nesting_is_told_in_one_way_or_another(
+    opening: str, closing: str, least: int
+) -> None:
+    """Also where the parser just bears the depth and what looks for the line no longer does."""
+    for depth in range(least, least + 80):
+        with pytest.raises(BookErrors, match=r"nested too deeply|unknown key \"deep\""):
+            load_text(f"deep = {opening * depth}1{closing * depth}\n{SMALL}")
 
 
 def test_a_path_that_no_file_can_have_is_a_mistake() -> None:

@@ -38,7 +38,22 @@ def test_money_is_read_in_micro_units(text: str, micros: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " 1", "1 ", "1,50", "1_000", "+1", ".5", "5.", "1e3", "nan", "--1", "1.0000000", "٣", "1\n"],
+    [
+        "",
+        " 1",
+        "1 ",
+        "1,50",
+        "1_000",
+        "+1",
+        ".5",
+        "5.",
+        "1e3",
+        "nan",
+        "--1",
+        "1.0000000",
+        "٣",
+        "1\n",
+    ],
 )
 def test_what_is_no_plain_decimal_of_six_decimals_is_no_money(text: str) -> None:
     with pytest.raises(UnfitError):
@@ -52,7 +67,13 @@ def test_a_number_of_five_thousand_digits_is_refused_and_not_computed() -> None:
 
 @pytest.mark.parametrize(
     ("micros", "text"),
-    [(1_733_333, "1.733333"), (0, "0.00"), (-200_000, "-0.20"), (10**12, "1000000.00"), (1, "0.000001")],
+    [
+        (1_733_333, "1.733333"),
+        (0, "0.00"),
+        (-200_000, "-0.20"),
+        (10**12, "1000000.00"),
+        (1, "0.000001"),
+    ],
 )
 def test_money_is_written_with_two_to_six_decimals(micros: int, text: str) -> None:
     assert format_micros(micros) == text
@@ -87,7 +108,8 @@ def test_a_percentage_has_six_decimals_at_most() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent_micros", "text"), [(25_000_000, "25"), (25_500_000, "25.5"), (1, "0.000001"), (0, "0")]
+    ("percent_micros", "text"),
+    [(25_000_000, "25"), (25_500_000, "25.5"), (1, "0.000001"), (0, "0")],
 )
 def test_a_percentage_is_written_without_needless_zeros(percent_micros: int, text: str) -> None:
     assert format_percent(percent_micros) == text

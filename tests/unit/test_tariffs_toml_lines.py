@@ -79,14 +79,19 @@ def paths_of(value: Any, path: Path = ()) -> set[Path]:
 
 KEYS = st.sampled_from(["a", "b-1", '"c.d"', "'e]'", '"f\\""', "a.b", 'c."d e"'])
 SCALARS = st.sampled_from(
-    ["1", "-0.5", "true", "1979-05-27T07:32:00Z", "1979-05-27 07:32:00", "1979-05-27", "07:32:00"]
-    + ['"x"', "'[{#'", '"""\nx ""\\""" y"""', "'''\nit's'''", '""', '"""a"""""', "0xff", "inf"]
+    [
+        *("1", "-0.5", "true", "0xff", "inf"),
+        *("1979-05-27T07:32:00Z", "1979-05-27 07:32:00", "1979-05-27", "07:32:00"),
+        *('"x"', "'[{#'", '"""\nx ""\\""" y"""', "'''\nit's'''", '""', '"""a"""""'),
+    ]
 )
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
         st.lists(inner, max_size=3).map(lambda items: f"[ # ]\n {', '.join(items)} ]"),
-        st.lists(inner, max_size=3).map(lambda items: "[" + "".join(f"{i},\n" for i in items) + "]"),
+        st.lists(inner, max_size=3).map(
+            lambda items: "[" + "".join(f"{i},\n" for i in items) + "]"
+        ),
         st.lists(st.tuples(KEYS, inner), max_size=2).map(
             lambda pairs: "{ " + ", ".join(f"{key} = {value}" for key, value in pairs) + " }"
         ),

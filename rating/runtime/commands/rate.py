@@ -83,8 +83,8 @@ def rate(
         if parquet is not None:
             write_parquet(opened, parquet)
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))
-    for part in summary.unreadable:
-        click.echo(f"Warning: {part.what}", err=True)
+    for source in summary.unreadable:
+        click.echo(f"Warning: {source}", err=True)
     if not summary.lawful:
         raise click.exceptions.Exit(LAWLESS)
     if summary.unreadable:

@@ -33,6 +33,7 @@ def check(books: tuple[str, ...], as_json: bool) -> None:
     Exit codes: 0 no mistakes; 1 mistakes, one a line on standard error (with --json: on standard
     output).
     """
+    from rating.runtime.figures import plural
     from tariffs.load import BookErrors, fingerprint, load_books
 
     try:
@@ -53,8 +54,8 @@ def check(books: tuple[str, ...], as_json: bool) -> None:
     for book in loaded:
         rules = sum(len(plan.rules) for plan in book.plans)
         click.echo(
-            f"{book.source}: {book.id} is sound ({len(book.plans)} plans, {rules} rules, "
-            f"{len(book.offers)} offers, {book.currency})"
+            f"{book.source}: {book.id} is sound ({plural(len(book.plans), 'plan')}, "
+            f"{plural(rules, 'rule')}, {plural(len(book.offers), 'offer')}, {book.currency})"
         )
 
 

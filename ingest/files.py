@@ -1,0 +1,257 @@
+"""LOG arguments to chunks of whole lines, each with the positions to store with what it comes to.
+
+Memory is bounded by a chunk: nothing is read ahead by more than a block.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ingest.lines import LINE_END, PADDING
+from ingest.sources import NO_ROOM, KnownSources, Lines, Source
+from ingest.streams import STANDARD_INPUT, ReadError, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from rating.schemas import SourcePosition
+
+LOG_SUFFIXES = (".ndjson", ".jsonl", ".json", ".log")
+COMPRESSED_SUFFIXES = (".gz", ".zst")
+
+
+class LogError(Exception):
+    """A LOG argument cannot be read; nothing was rated yet. The message has a line for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableSource:
+    """A log that could not be read to its end; once it is mended, the next run goes on there."""
+
+    name: str
+    at_byte: int  # of its decompressed content
+    why: str
+    mend: str
+
+    def __str__(self) -> str:
+        """One sentence: where, what, how to mend it."""
+        return (
+            f"{self.name}: {self.why}; in this run nothing after byte {self.at_byte} was rated; "
+            f"{self.mend}"
+        )
+
+
+class Segment(NamedTuple):
+    """The lines of a chunk that come from one source."""
+
+    name: str
+    at: int  # in the chunk's bytes
+    first_line: int
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """Whole lines, of one source or of several.
+
+    raw: the lines, and the line ends that the scanner needs behind them.
+    lines: how many, blank ones included.
+    sources: where each source of the chunk stands after it.
+    """
+
+    raw: NDArray[np.uint8]
+    lines: int
+    segments: tuple[Segment, ...]
+    sources: tuple[SourcePosition, ...]
+
+    def locate(self, at: int) -> str:
+        """Where a byte of `raw` stood: "file:line"."""
+        segment = self.segments[bisect_right(self.segments, at, key=lambda each: each.at) - 1]
+        line_ends = np.searchsorted(self._line_ends, [segment.at, at])
+        return f"{segment.name}:{segment.first_line + int(line_ends[1] - line_ends[0])}"
+
+    @cached_property
+    def _line_ends(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self.raw == LINE_END)
+
+
+class ChunkBuilder:
+    """Gathers lines until a chunk is full."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes | memoryview] = []
+        self._segments: list[Segment] = []
+        self._sources: dict[Source, SourcePosition] = {}
+        self.lines = 0
+        self.byte_count = 0
+
+    def add(self, source: Source, position: SourcePosition, lines: Lines) -> None:
+        """Add lines taken from a source, which then stands at a position."""
+        if source not in self._sources:
+            self._segments.append(Segment(source.name, self.byte_count, lines.first_line))
+        self._sources[source] = position
+        self._parts.append(lines.content)
+        self.lines += lines.lines
+        self.byte_count += len(lines.content)
+
+    def build(self) -> LogChunk:
+        """The chunk."""
+        raw = bytearray().join([*self._parts, b"\n" * PADDING])
+        return LogChunk(
+            np.frombuffer(raw, np.uint8),
+            self.lines,
+            tuple(self._segments),
+            tuple(self._sources.values()),
+        )
+
+
+class LogReader:
+    """The chunks of all logs, one after another, and what is to be said about the logs.
+
+    bytes_total, bytes_read: as they are stored; standard input and pipes count 0 in the total.
+    unreadable: logs that could not be read to their end. taken_before: logs without anything new.
+    Both grow as the chunks are read.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        sources: Iterable[SourcePosition],
+        records_max: int,
+        bytes_max: int,
+    ) -> None:
+        self.names = tuple(names)
+        self.bytes_total = sum(stored_bytes(name) for name in names)
+        self.unreadable: list[UnreadableSource] = []
+        self.taken_before: list[str] = []
+        self._known = KnownSources(sources)
+        self._records_max = records_max
+        self._bytes_max = bytes_max
+        self._bytes_closed = 0
+        self._stream: Stream | None = None
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of bytes_total was read so far."""
+        return self._bytes_closed + (self._stream.bytes_read if self._stream else 0)
+
+    def __iter__(self) -> Iterator[LogChunk]:
+        """Read on; a chunk's lines count as taken when the next one is asked for."""
+        chunk = ChunkBuilder()
+        for name in self.names:
+            for source in self._open(name):
+                while lines := self._take(source, chunk):
+                    if lines is not NO_ROOM and source.position:
+                        chunk.add(source, source.position, lines)
+                        # At once, so that the same content in the next file is known.
+                        self._known.add(source.position)
+                    if lines is NO_ROOM or chunk.lines >= self._records_max:
+                        yield chunk.build()
+                        chunk = ChunkBuilder()
+        if chunk.lines:
+            yield chunk.build()
+
+    def _open(self, name: str) -> Iterator[Source]:
+        """The source of a name, for as long as it is read; none if it cannot be read at all."""
+        try:
+            self._stream = Stream(name)
+        except OSError as error:
+            why = f"the system cannot open it ({error.strerror})"
+            self.unreadable.append(UnreadableSource(name, 0, why, "mend that and run again"))
+            return
+        try:
+            source = Source(self._stream, self._known)
+            yield source
+            if source.is_known and source.position is None:
+                self.taken_before.append(name)
+        except ReadError as failure:
+            self.unreadable.append(UnreadableSource(name, 0, failure.why, failure.mend))
+        finally:
+            self._stream.close()
+            self._bytes_closed, self._stream = self.bytes_read, None
+
+    def _take(self, source: Source, chunk: ChunkBuilder) -> Lines | None:
+        """Lines for what room the chunk has; None at the source's end, or where it fails."""
+        try:
+            return source.take(
+                self._records_max - chunk.lines,
+                self._bytes_max - chunk.byte_count,
+                is_alone=chunk.lines == 0,
+            )
+        except ReadError as failure:
+            at_byte = source.position.taken_bytes if source.position else 0
+            self.unreadable.append(
+                UnreadableSource(source.name, at_byte, failure.why, failure.mend)
+            )
+            return None
+
+
+def read_chunks(
+    paths: Sequence[str],
+    sources: Iterable[SourcePosition] = (),
+    *,
+    records_max: int,
+    bytes_max: int = 64 * 2**20,
+) -> LogReader:
+    """Read logs that were not rated yet, as chunks.
+
+    paths: files, folders, and "-" for standard input. sources: the positions stored so far.
+    records_max: lines in a chunk at most, blank ones included. bytes_max: bytes in a chunk at most,
+    but for a single line that is longer.
+    Raises: LogError if a path does not exist or may not be read.
+    """
+    return LogReader(log_names(paths), sources, records_max, bytes_max)
+
+
+def log_names(paths: Sequence[str]) -> list[str]:
+    """The logs that the paths stand for: a folder's in the order of their names.
+
+    Raises: LogError.
+    """
+    names: list[str] = []
+    mistakes: list[str] = []
+    for path in paths:
+        try:
+            names += folder_logs(Path(path)) if Path(path).is_dir() else [path]
+        except OSError as error:
+            mistakes.append(f"{error.filename}: {error.strerror}; mend that, or leave it out")
+    for name in names:
+        if name != STANDARD_INPUT and not os.access(name, os.R_OK):
+            why = "may not be read" if Path(name).exists() else "does not exist"
+            mistakes.append(f"{name}: {why}; mend that, or leave it out")
+    if mistakes:
+        raise LogError("\n".join(mistakes))
+    return names
+
+
+def folder_logs(folder: Path) -> Iterator[str]:
+    """The logs of a folder and of the folders inside it, hidden ones left out."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            # A link to a folder that it stands in would go round for ever.
+            if entry.resolve() not in (folder.resolve(), *folder.resolve().parents):
+                yield from folder_logs(entry)
+        elif entry.is_file() and is_log_name(entry.name):
+            yield str(entry)
+
+
+def is_log_name(name: str) -> bool:
+    """Whether a file in a folder is a log, by its name."""
+    for suffix in COMPRESSED_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name.endswith(LOG_SUFFIXES)
+
+
+def stored_bytes(name: str) -> int:
+    """A file's size; 0 where it is no file."""
+    return Path(name).stat().st_size if Path(name).is_file() else 0
