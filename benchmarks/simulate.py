@@ -1,7 +1,7 @@
 """How fast usage is simulated, so that no benchmark waits for its workload.
 
-Goal: more records in a second of one core than the rater takes in one. Baseline: what the same records cost
-if json.dumps writes them, with nothing spent on deciding what is in them.
+Goal: more records in a second of one core than the rater takes. Baseline: what the same records
+cost if json.dumps writes them, with nothing spent on deciding what is in them.
 
     python benchmarks/simulate.py           # 20,000 households, an evening of five hours
     python benchmarks/simulate.py --smoke   # seconds; for tests

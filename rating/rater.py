@@ -170,6 +170,11 @@ class Rater:
         close_sessions(self._state.places, self._state.sessions.live_slots())
         return self._result(EMPTY_BATCH)
 
+    def counts(self) -> dict[str, int]:
+        """The partition's sums over its whole life, by outcome."""
+        totals = self._state.totals()
+        return {name: totals[name] for name in ("records", *OUTCOMES, "watched_ms")}
+
     def open_sessions(self) -> pl.DataFrame:
         """Every open session (SESSIONS); costs what the state holds."""
         return self._gatherer.sessions(self._state)
@@ -272,7 +277,7 @@ class Rater:
             signals=signals,
             accounts=accounts,
             orders=orders,
-            counts=self._counts(),
+            counts=self.counts(),
             clock_ms=clock_of(state),
             sessions_open=self.sessions_open,
             state_added=added,
@@ -293,8 +298,3 @@ class Rater:
         """The currency of balances: that of the book in force at the log clock."""
         clock_ms = clock_of(self._state)
         return book_in_force(self._books, -(2**61) if clock_ms is None else clock_ms).currency
-
-    def _counts(self) -> dict[str, int]:
-        """The partition's sums by outcome."""
-        totals = self._state.totals()
-        return {name: totals[name] for name in ("records", *OUTCOMES, "watched_ms")}

@@ -127,7 +127,7 @@ CANDIDATES_LEN = CANDIDATES_AT + LENGTH
     _,
 ) = range(CANDIDATES_LEN + 1, CANDIDATES_LEN + 10)
 
-MATCHES_MAX = 1 << 18
+MATCHES_MAX = 1 << 15
 CANDIDATES_A_MATCH_MAX = 8  # on average, where the room is sized
 
 

@@ -136,15 +136,7 @@ def apply_view(
         return np.int64(OUT_OF_ORDER)
     kind = intern(s, text, np.int64(event.kind_at), np.int64(event.kind_len))
     quality = intern(s, text, np.int64(event.quality_at), np.int64(event.quality_len))
-    outcome = APPLIED
-    if (
-        time_ms == last
-        and same_content
-        and row.kind == kind
-        and row.quality == quality
-        and row.state == event.state
-    ):
-        outcome = DUPLICATES
+    outcome = DUPLICATES if time_ms == last else APPLIED
     silent = False
     if row.playing == 1 and time_ms > last:  # 4
         if time_ms - last <= timeouts.heartbeat_timeout_ms:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DELTA = "delta"
 PAGE_ROWS = 4096
+PAGE_COST_MIN_BYTES = 1 << 15  # so that a small state is not saved whole with every batch
 ARENA_OF = {
     "names": "words",
     "accounts": "texts",
@@ -152,7 +153,8 @@ class Saver:
                 if self._next == (0, 0):
                     return
                 continue
-            cost = min(PAGE_ROWS, state.table(name).high) * TABLES[name].itemsize // 2
+            rows = min(PAGE_ROWS, state.table(name).high)
+            cost = max(PAGE_COST_MIN_BYTES, rows * TABLES[name].itemsize // 2)
             if self._credit_bytes < cost:
                 return
             self._credit_bytes -= cost

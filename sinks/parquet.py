@@ -8,8 +8,8 @@ That rests on three things, for each folder that holds files (one a local date f
   never both and never neither, and small runs do not pile up small files.
 - So a folder always holds all of its rows up to the highest seq in it. Writing rows again after a
   crash starts by leaving out those up to there.
-- How far all folders have come is kept beside them. It may lag behind after a crash, or be lost;
-  rows are then read again, and left out.
+- How far all folders have come is kept beside them. It may lag behind after a crash; rows are then
+  read again, and left out.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ MICROS_MAX = 10**18 - 1
 STATE_FILE = "_ratecast.json"
 LOCK_FILE = "_lock"
 TEMPORARY = "_tmp"
+MEND = "delete the folder, and it is written anew from the store"
 
 
 class ParquetError(Exception):
@@ -114,17 +115,24 @@ LAYOUTS: Mapping[Kind, Layout] = {
 class Dataset:
     """A dataset folder that this process alone writes to.
 
-    seqs: how far each kind has come in every folder of it. files: written by this run.
+    seqs: how far each kind has come in every folder of it. last_charge: the id of the charge with
+    that seq, by which to see that the store still numbers as it did. files: written by this run.
     """
 
     folder: Path
     store_id: str
     seqs: dict[str, int] = field(default_factory=dict)
+    last_charge: str = ""
     files: int = 0
 
     def save(self) -> None:
         """Keep how far the dataset has come."""
-        content = {"format": FORMAT, "store": self.store_id, "seq": self.seqs}
+        content = {
+            "format": FORMAT,
+            "store": self.store_id,
+            "seq": self.seqs,
+            "last_charge": self.last_charge,
+        }
         temporary = self.folder / TEMPORARY / STATE_FILE
         with temporary.open("w") as file:
             json.dump(content, file)
@@ -151,6 +159,8 @@ class Dataset:
             return 0
         if path is None:
             where.mkdir(parents=True, exist_ok=True)
+            _sync_folder(where.parent)
+            _sync_folder(self.folder)
             path = where / f"{kind}-{pc.min(rows['seq']).as_py():012d}.parquet"
         else:
             rows = pa.concat_tables([pq.ParquetFile(path).read(), rows])
@@ -187,13 +197,23 @@ def write_parquet(
 
     The store may be open for reading only, and may be written to meanwhile. Layout and columns:
     docs/parquet.md.
-    Raises: ParquetError; StoreError; OSError where the disk refuses.
+    Raises: ParquetError; StoreError.
     """
-    with _opened(store, Path(folder)) as dataset:
-        added = {
-            kind: _write_kind(store, dataset, kind, window_rows, file_rows) for kind in LAYOUTS
-        }
-        return ParquetSummary(**added, files=dataset.files)
+    try:
+        with _opened(store, Path(folder)) as dataset:
+            added = {
+                kind: _write_kind(store, dataset, kind, window_rows, file_rows) for kind in LAYOUTS
+            }
+            return ParquetSummary(**added, files=dataset.files)
+    except pa.ArrowInvalid as error:
+        raise ParquetError(
+            f"{folder}: a file of the dataset is damaged ({error}); {MEND}"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise ParquetError(
+            f"{folder}: the dataset cannot be written: {reason}; the next run goes on with it"
+        ) from error
 
 
 @contextmanager
@@ -219,11 +239,8 @@ def _make_folder(folder: Path) -> None:
     """Make a dataset's folder. Raises: ParquetError where there is something else."""
     if folder.exists() and not folder.is_dir():
         raise ParquetError(f"{folder}: this is a file; name a folder for the dataset")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = {entry.name for entry in folder.iterdir()}
-    except OSError as error:
-        raise ParquetError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {entry.name for entry in folder.iterdir()}
     if held - {LOCK_FILE, TEMPORARY} and STATE_FILE not in held:
         raise ParquetError(
             f"{folder}: the folder holds other files than a dataset of ratecast; "
@@ -236,33 +253,45 @@ def _dataset(store: BillingStore, folder: Path) -> Dataset:
     path = folder / STATE_FILE
     if not path.exists():
         return Dataset(folder, store.store_id)
-    mend = "delete the folder, and it is written anew from the store"
     try:
         content = json.loads(path.read_text())
-        version, store_id, seqs = content["format"], content["store"], dict(content["seq"])
+        version, seqs = content["format"], dict(content["seq"])
+        dataset = Dataset(folder, content["store"], seqs, content["last_charge"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ParquetError(f"{path}: the file is damaged; {mend}") from error
+        raise ParquetError(f"{path}: the file is damaged; {MEND}") from error
     if version != FORMAT:
-        raise ParquetError(f"{folder}: another version of ratecast wrote this dataset; {mend}")
-    if store_id != store.store_id:
-        raise ParquetError(f"{folder}: the dataset was written from another store; {mend}")
-    for kind in LAYOUTS:
-        if seqs.get(kind, 0) > store.last_seq(kind):
-            raise ParquetError(
-                f"{folder}: the dataset holds {kind} that {store.url} does not, as if that had "
-                f"been put back to an older copy; {mend}"
-            )
-    return Dataset(folder, store_id, seqs)
+        raise ParquetError(f"{folder}: another version of ratecast wrote this dataset; {MEND}")
+    if dataset.store_id != store.store_id:
+        raise ParquetError(f"{folder}: the dataset was written from another store; {MEND}")
+    if not _numbered_alike(store, dataset):
+        raise ParquetError(
+            f"{folder}: the dataset holds rows that {store.url} does not have in their place, as "
+            f"if that had been put back to an older copy; {MEND}"
+        )
+    return dataset
+
+
+def _numbered_alike(store: BillingStore, dataset: Dataset) -> bool:
+    """Whether a store still has what the dataset was written from, under the same numbers."""
+    if any(seq > store.last_seq(kind) for kind in LAYOUTS if (seq := dataset.seqs.get(kind, 0))):
+        return False
+    seq = dataset.seqs.get("charges", 0)
+    return not seq or store.charges_after(seq - 1, 1)["charge_id"][0] == dataset.last_charge
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
     """Rename a file that is on the disk, and put the name there, too."""
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
 def _seq_max(footer: pq.FileMetaData) -> int:
@@ -282,6 +311,8 @@ def _write_kind(
         for where, rows in _by_folder(dataset.folder / kind, kind, window):
             added += dataset.grow(where, kind, _table(kind, rows, zones), file_rows)
         dataset.seqs[kind] = window["seq"][-1]
+        if kind == "charges":
+            dataset.last_charge = window["charge_id"][-1]
         dataset.save()
     return added
 

@@ -51,7 +51,7 @@ from sinks.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rating.schemas import Commit
 
@@ -103,12 +103,15 @@ def names_of(schema: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """Rows on their way into a table: as an image to attach, or one by one where that is None."""
+    """Rows on their way into a table: as an image to attach, or one by one where that is None.
+
+    It can run once.
+    """
 
     table: str
     statement: str
     image: bytes | None
-    rows: Sequence[tuple[Any, ...]]
+    rows: Iterable[tuple[Any, ...]]
 
     def attach(self, connection: sqlite3.Connection) -> None:
         """Make the image ready to select from, which must happen before the transaction."""
@@ -139,7 +142,7 @@ def insertion(table: str, frame: pl.DataFrame, schema: pl.Schema) -> Insertion:
         image = encode_image(stored)
     if image is None:
         places = ", ".join("?" * len(schema))
-        return Insertion(table, f"{into} VALUES ({places})", None, stored.rows())
+        return Insertion(table, f"{into} VALUES ({places})", None, stored.iter_rows())
     columns = ", ".join(f"c{index}" for index in range(len(schema)))
     source = f"SELECT {columns} FROM new_{table}.{TABLE}"  # noqa: S608 - names of our own
     return Insertion(table, f"{into} {source}", image, ())

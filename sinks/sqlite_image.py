@@ -24,8 +24,8 @@ Ints = NDArray[np.int64]
 
 PAGE_BYTES = 65_536
 PAYLOAD_BYTES_MAX = PAGE_BYTES - 35  # A longer row would need overflow pages.
-ROWS_MAX = 2**21 - 1  # A row id then is a varint of at most three bytes,
-LEAVES_MAX = 7_000  # and so many leaves fit under one root.
+ROWS_MAX = 2**28 - 1  # A row id then is a varint of at most four bytes,
+LEAVES_MAX = 6_500  # and so many leaves fit under one root.
 COLUMNS_MAX = 40  # The length of a row's header then fits in one byte.
 
 INTEGER, TEXT, BLOB = 0, 1, 2

@@ -8,11 +8,13 @@ empty cache instead.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import types
@@ -50,7 +52,37 @@ def cache_folder() -> Path:
     return folder / source_digest()
 
 
-numba.config.CACHE_DIR = str(cache_folder())
+class _CompilerLock:
+    """Lets one thread of one process compile at a time.
+
+    The others then find the code in the cache. Two that write one function's cache at once could
+    each number a version alike, and a third load the wrong one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "lock"
+        self._threads = threading.RLock()
+        self._depth = 0
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        self._depth += 1
+        if self._depth == 1:
+            self._file = self._path.open("wb")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._file is not None:
+            self._file.close()  # which gives the lock back
+        self._threads.release()
+
+
+CACHE = cache_folder()
+LOCK = _CompilerLock(CACHE)
+numba.config.CACHE_DIR = str(CACHE)
 
 
 def _plain(argument: Any) -> Any:
@@ -77,10 +109,15 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     and compiling would take minutes.
     """
     compiled = numba.njit(cache=True, nogil=True)(function)
-    template_of = compiled.get_call_template
+    template_of, compile_for = compiled.get_call_template, compiled.compile
+
+    def compile_locked(signature: Any) -> Any:
+        with LOCK:
+            return compile_for(signature)
 
     def call_template(arguments: Any, keywords: Any) -> Any:
         return template_of(tuple(_plain(argument) for argument in arguments), keywords)
 
     compiled.get_call_template = call_template
+    compiled.compile = compile_locked
     return cast("Callable[P, R]", compiled)

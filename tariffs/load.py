@@ -30,33 +30,45 @@ __all__ = ["BookErrors", "Mistake", "fingerprint", "load_books", "load_text"]
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
-def load_books(paths: Sequence[str | Path]) -> tuple[Book, ...]:
+def load_books(paths: Sequence[str | Path], *, strict: bool = True) -> tuple[Book, ...]:
     """Load books from files, ascending by effective_from.
 
+    strict: a rule that no piece can ever reach is a mistake too. It can be rated by, so that a
+    rating run is not the place to refuse it.
     Raises: BookErrors with every mistake of every file, and where books contradict each other.
     """
     if not paths:
         raise BookErrors([Mistake("", 1, "", "no tariff book was given", "name at least one file")])
-    readings = [_read_file(path) for path in paths]
-    _check_together(readings)
-    books = _whole(readings)
-    return tuple(sorted(books, key=lambda book: book.effective_from_ms))
+    return _together([_read_file(path) for path in paths], strict)
 
 
-def load_text(text: str, source: str = "") -> Book:
+def load_texts(texts: Sequence[tuple[str, str]], *, strict: bool = True) -> tuple[Book, ...]:
+    """Load books from (text, source) as `load_books` does from files."""
+    return _together([_read(text, source) for text, source in texts], strict)
+
+
+def load_text(text: str, source: str = "", *, strict: bool = True) -> Book:
     """Load one book from its text. `source` says where it was read, for messages.
 
     Raises: BookErrors with every mistake of the book.
     """
-    return _whole([_read(text, source)])[0]
+    return load_texts([(text, source)], strict=strict)[0]
 
 
-def _whole(readings: Sequence[tuple[Book | None, Page]]) -> list[Book]:
+def _together(readings: Sequence[tuple[Book | None, Page]], strict: bool) -> tuple[Book, ...]:
+    _check_together(readings)
+    books = _whole(readings, strict)
+    return tuple(sorted(books, key=lambda book: book.effective_from_ms))
+
+
+def _whole(readings: Sequence[tuple[Book | None, Page]], strict: bool) -> list[Book]:
     """Hand the books over if none has a mistake."""
     mistakes = [
         mistake
         for _, page in readings
-        for mistake in sorted(page.mistakes, key=lambda mistake: mistake.line)
+        for mistake in sorted(
+            page.mistakes + (page.doubts if strict else []), key=lambda mistake: mistake.line
+        )
     ]
     if mistakes:
         raise BookErrors(mistakes)

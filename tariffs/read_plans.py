@@ -237,4 +237,4 @@ def _check_reach(
     ]
     includes = () if packages_flawed else plan.includes
     for place, what, mend in unreachable_rules(plan.rules, trusted, includes, packages):
-        tables[place].report(what, mend)
+        tables[place].doubt(what, mend)

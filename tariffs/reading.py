@@ -34,6 +34,7 @@ class Page:
         self.file = file
         self._find_lines = find_lines
         self.mistakes: list[Mistake] = []
+        self.doubts: list[Mistake] = []
         self._at_fault: set[Path] = set()
 
     @cached_property
@@ -50,6 +51,10 @@ class Page:
         """Note a mistake. Every table around it counts as flawed from then on."""
         self.mistakes.append(Mistake(self.file, self.line_of(path), table, what, mend))
         self._at_fault.update(path[:length] for length in range(len(path) + 1))
+
+    def doubt(self, path: Path, table: str, what: str, mend: str) -> None:
+        """Note what can be rated by, but can hardly be meant."""
+        self.doubts.append(Mistake(self.file, self.line_of(path), table, what, mend))
 
     def flawed(self, *path: str | int) -> bool:
         """Whether a mistake was found at a path or below it."""
@@ -84,6 +89,11 @@ class Table:
         """Note a mistake of this table, or of a key or element in it."""
         if not self.mute:
             self.page.report((*self.path, *keys), self.title, what, mend)
+
+    def doubt(self, what: str, mend: str) -> None:
+        """Note that this table can hardly be meant so."""
+        if not self.mute:
+            self.page.doubt(self.path, self.title, what, mend)
 
     def _take(self, key: str) -> Any:
         self.known.append(key)

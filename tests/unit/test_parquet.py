@@ -357,9 +357,12 @@ def test_a_dataset_ahead_of_its_store_is_refused(
     with open_store(str(tmp_path / "store.db")) as later:
         add(later, stored.many_charges(5, seed=1))
         write_parquet(later, folder)
-    older = open_store(str(tmp_path / "copy.db"))
-    with older, pytest.raises(ParquetError, match="put back to an older copy"):
-        write_parquet(older, folder)
+    with open_store(str(tmp_path / "copy.db")) as older:
+        with pytest.raises(ParquetError, match="put back to an older copy"):
+            write_parquet(older, folder)
+        add(older, stored.many_charges(9, seed=2))  # Other charges under the same numbers.
+        with pytest.raises(ParquetError, match="put back to an older copy"):
+            write_parquet(older, folder)
 
 
 def test_a_folder_of_other_things_is_left_alone(store: BillingStore, folder: Path) -> None:
@@ -369,7 +372,7 @@ def test_a_folder_of_other_things_is_left_alone(store: BillingStore, folder: Pat
         write_parquet(store, folder)
     with pytest.raises(ParquetError, match="this is a file"):
         write_parquet(store, folder / "thesis.txt")
-    with pytest.raises(ParquetError, match="cannot be made"):
+    with pytest.raises(ParquetError, match=r"cannot be written: .*; the next run goes on"):
         write_parquet(store, "/proc/dataset")
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
@@ -379,7 +382,7 @@ def test_a_folder_of_other_things_is_left_alone(store: BillingStore, folder: Pat
     [
         ("{", "is damaged"),
         ("{}", "is damaged"),
-        ('{"format": 0, "store": "", "seq": {}}', "version"),
+        ('{"format": 0, "store": "", "seq": {}, "last_charge": ""}', "version"),
     ],
 )
 def test_a_note_that_cannot_be_read_is_not_guessed_at(
@@ -389,6 +392,17 @@ def test_a_note_that_cannot_be_read_is_not_guessed_at(
     (folder / "_ratecast.json").write_text(content)
     with pytest.raises(ParquetError, match=reason):
         write_parquet(store, folder)
+
+
+def test_a_damaged_file_is_named_and_not_written_over(store: BillingStore, folder: Path) -> None:
+    add(store, stored.charges(stored.charge()))
+    write_parquet(store, folder)
+    (path,) = folder.glob("charges/**/*.parquet")
+    path.write_bytes(b"PAR1 torn PAR1")
+    add(store, stored.charges(stored.charge(session="next")))
+    with pytest.raises(ParquetError, match=r"is damaged .*; delete the folder"):
+        write_parquet(store, folder)
+    assert path.read_bytes() == b"PAR1 torn PAR1"
 
 
 def test_two_writers_do_not_share_a_dataset(store: BillingStore, folder: Path) -> None:

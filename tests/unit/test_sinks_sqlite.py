@@ -312,3 +312,19 @@ def test_an_empty_batch_makes_no_rows(path: Path) -> None:
         store.commit(stored.commit())
         assert store.load(0) is not None
         assert [store.last_seq(kind) for kind in ("charges", "suspense", "signals")] == [0, 0, 0]
+
+
+def test_the_page_for_people_names_every_table_view_and_column(path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "store.md").read_text("utf-8")
+    internal = {"partitions", "sources", "state", "projections", "store"}
+    open_store(str(path)).close()
+    connection = sqlite3.connect(path)
+    names = connection.execute("SELECT name, type FROM sqlite_schema WHERE type <> 'index'")
+    missing = []
+    for name, kind in names.fetchall():
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({name})")]
+        of_people = kind == "table" and name not in internal
+        wanted = [name, *(columns if of_people else [])]
+        missing += [f"{name}.{each}" for each in wanted if f"`{each}`" not in page]
+    connection.close()
+    assert [each for each in missing if not each.endswith(".seq")] == []

@@ -66,5 +66,5 @@ def test_a_row_too_long_for_a_page_and_no_rows_at_all_are_left_to_others() -> No
     longest = PAYLOAD_BYTES_MAX - 4  # less the header: its length, and three bytes for the text's
     assert rows_of(encode_image(pl.DataFrame({"t": ["x" * longest]}))) == [("x" * longest,)]
     assert encode_image(pl.DataFrame({"t": ["x" * (longest + 1)]})) is None
-    assert encode_image(pl.DataFrame({"t": ["x" * 40_000] * 7_001})) is None
+    assert encode_image(pl.DataFrame({"t": ["x" * 40_000] * 6_501})) is None
     assert encode_image(pl.DataFrame(schema={"t": pl.String})) is None

@@ -74,7 +74,7 @@ def rate(
     from sinks.store import open_store
     from tariffs.load import load_books
 
-    loaded = load_books(books)
+    loaded = load_books(books, strict=False)
     with open_store(store) as opened:
         with shown_progress("Rating") as progress:
             summary = rate_files(

@@ -1,0 +1,235 @@
+"""The embedded runtime: usage logs in files to charges in a billing store, on one machine.
+
+Three threads hand on from one to the next: one reads and decodes, one rates, one commits. Decoding
+and rating run without the interpreter's lock, and so does most of a commit, so that two cores are
+used. What is committed is always a whole batch with the position of its sources, so the next run
+goes on exactly there.
+"""
+
+from __future__ import annotations
+
+import time
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from ingest.files import read_chunks
+from ingest.json_lines import decode_lines
+from rating.rater import Rater
+from rating.runtime.audit import BALANCES, RECORDS, WATCHED
+from rating.runtime.progress import Progress
+from rating.runtime.summary import Law, RunSummary, Tally
+from rating.schemas import Commit
+from sinks.store import StoredBook
+from tariffs.load import fingerprint, load_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ingest.files import LogChunk, LogReader
+    from rating.schemas import BatchResult, SourcePosition, UsageBatch
+    from sinks.store import BillingStore, StoredPartition
+    from tariffs.model import Book
+
+PARTITION = 0
+BATCHES_WAITING_MAX = 2  # between two threads: bounds memory, and evens out their pace
+WAIT_S = 0.1
+
+
+class _Line:
+    """A bounded queue between two threads that ends when either of them fails."""
+
+    def __init__(self, stop: Event) -> None:
+        self._queue: Queue[Any] = Queue(BATCHES_WAITING_MAX)
+        self._stop = stop
+
+    def put(self, item: Any) -> bool:
+        """Hand on; False once the run is being stopped."""
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=WAIT_S)
+            except Full:
+                continue
+            return True
+        return False
+
+    def take(self) -> Any:
+        """The next item; None at the end, and once the run is being stopped."""
+        while True:
+            try:
+                return self._queue.get(timeout=WAIT_S)
+            except Empty:
+                if self._stop.is_set():
+                    return None
+
+
+class _Stage(Thread):
+    """A thread whose failure stops the run and is raised in the main thread."""
+
+    def __init__(self, work: Callable[[], None], stop: Event) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._stop_run = stop
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Do the work, and keep what went wrong."""
+        try:
+            self._work()
+        except BaseException as failure:  # noqa: BLE001 - raised again by the main thread
+            self.failure = failure
+            self._stop_run.set()
+
+
+def rate_files(
+    books: Sequence[Book],
+    store: BillingStore,
+    paths: Sequence[str],
+    *,
+    close: bool,
+    batch_records: int,
+    progress: Callable[[Progress], None],
+) -> RunSummary:
+    """Rate logs into a store, going on where it stands.
+
+    books: those given now; the store's own are rated by as well. close: end every session.
+    Raises: LogError, BookErrors, StoreError, LawBroken. What was committed before stays.
+    """
+    started_s = time.monotonic()
+    stored = store.load(PARTITION)
+    reader = read_chunks(paths, stored.sources if stored else (), records_max=batch_records)
+    in_force = _all_books(books, store)
+    rater = Rater(in_force, stored.state if stored else ())
+    run = _Run(store, stored, rater, progress)
+    run.rate(reader)
+    if close:
+        run.commit_result(rater.close(), 0, ())
+    rater.check_watched()
+    store.replace_open_sessions(rater.open_sessions(), run.clock_ms or 0, partition=PARTITION)
+    return RunSummary(
+        store=store.url,
+        counts=run.counts(),
+        tally=run.tally,
+        sessions_open=rater.sessions_open,
+        # The rater raises where a law does not hold, so here they have all been checked.
+        laws=tuple(Law(name, holds=True) for name in (RECORDS, WATCHED, BALANCES)),
+        elapsed_s=time.monotonic() - started_s,
+        unreadable=tuple(reader.unreadable),
+        skipped=tuple(reader.taken_before),
+    )
+
+
+def _all_books(books: Sequence[Book], store: BillingStore) -> tuple[Book, ...]:
+    """The books given and those that charges were made with, kept in the store from now on."""
+    store.add_books(
+        [
+            StoredBook(
+                book.id,
+                book.effective_from_ms,
+                book.currency,
+                book.timezone,
+                fingerprint(book),
+                book.text,
+            )
+            for book in books
+        ]
+    )
+    known = {book.id for book in books}
+    kept = [
+        (book.text, f"{store.url} (book {book.id})")
+        for book in store.books()
+        if book.id not in known
+    ]
+    return load_texts([*((book.text, book.source) for book in books), *kept], strict=False)
+
+
+class _Run:
+    """One run over logs: its place in the store, and what it came to so far."""
+
+    def __init__(
+        self,
+        store: BillingStore,
+        stored: StoredPartition | None,
+        rater: Rater,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._store = store
+        self._rater = rater
+        self._progress = progress
+        self._offset = stored.next_offset if stored else 0
+        self._counts_before = dict(stored.counts) if stored else {}
+        self._counts = dict(self._counts_before)
+        self.clock_ms = stored.clock_ms if stored else None
+        self.tally = Tally()
+
+    def counts(self) -> dict[str, int]:
+        """The partition's counts, of this run alone."""
+        return {
+            name: number - self._counts_before.get(name, 0)
+            for name, number in self._rater.counts().items()
+        }
+
+    def rate(self, reader: LogReader) -> None:
+        """Rate all chunks in three threads. Raises what any of them failed with."""
+        stop = Event()
+        decoded, rated = _Line(stop), _Line(stop)
+        stages = [
+            _Stage(lambda: _decode(reader, decoded), stop),
+            _Stage(lambda: self._commit_all(rated, reader), stop),
+        ]
+        for stage in stages:
+            stage.start()
+        try:
+            while (item := decoded.take()) is not None:
+                chunk, batch = item
+                if not rated.put((self._rater.rate(batch), len(batch.events), chunk.sources)):
+                    break
+            rated.put(None)
+        except BaseException:
+            rated.put(None)  # what was rated before is right, and is committed
+            stages[1].join()
+            stop.set()
+            raise
+        finally:
+            if not any(stage.failure for stage in stages):
+                stages[1].join()
+            stop.set()
+            for stage in stages:
+                stage.join()
+        for stage in stages:
+            if stage.failure:
+                raise stage.failure
+
+    def _commit_all(self, rated: _Line, reader: LogReader) -> None:
+        """Commit results in their order."""
+        while (item := rated.take()) is not None:
+            self.commit_result(*item)
+            self._progress(
+                Progress(
+                    reader.bytes_read,
+                    reader.bytes_total or None,
+                    self._counts["records"] - self._counts_before.get("records", 0),
+                    sum(self.tally.charges.values()),
+                )
+            )
+
+    def commit_result(
+        self, result: BatchResult, records: int, sources: tuple[SourcePosition, ...]
+    ) -> None:
+        """Commit one result with the positions of its sources."""
+        following = self._offset + records
+        self._store.commit(Commit(PARTITION, self._offset, following, result, sources))
+        self._offset = following
+        self._counts = dict(result.counts)
+        self.clock_ms = result.clock_ms
+        self.tally.add(result)
+
+
+def _decode(reader: LogReader, decoded: _Line) -> None:
+    """Read and decode every chunk."""
+    for chunk in reader:
+        item: tuple[LogChunk, UsageBatch] = (chunk, decode_lines(chunk.raw, chunk.locate))
+        if not decoded.put(item):
+            return
+    decoded.put(None)
