@@ -95,10 +95,13 @@ class Calendar:
     def local_days(
         self, zones: NDArray[np.int64], times_ms: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The local date (days since the epoch) of each instant in its zone. The days are there."""
+        """The local date (days since the epoch) of each instant in its zone."""
         if len(times_ms) == 0:
             return np.empty(0, np.int64)
         days = times_ms // DAY_MS
+        for day in np.unique(days).tolist():
+            if not has_day(self._block.places, self._at, day):
+                self.add(day)
         pages = self._block.array(self._at + PAGE_OF)
         page = pages[days - int(self._block.places[self._at + FIRST_DAY])].astype(np.int64)
         quarter = (times_ms - days * DAY_MS) // QUARTER_MS

@@ -98,7 +98,7 @@ def _row(row: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _suspended(row: dict[str, Any]) -> tuple[Any, ...]:
-    said = (row["reason"], row["source"], bytes(row["raw"]))
+    said = (row["reason"], row["source"], bytes(row["raw"]).removesuffix(b"\r"))  # a line end
     if row["reason"] == "malformed":
         return said
     return (*said, row["account"], row["time"], row["type"])
