@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rating.balances import credit, credit_limit
-from rating.jit import jit
+from rating.jit import int64, jit
 from rating.names import find_name, find_topup, id_hash, intern
 from rating.scratch import CURRENCY_MISMATCH, UNKNOWN_PACKAGE
 from rating.state import (
@@ -40,16 +40,16 @@ def open_account(s: Any, event: Any, text: Any, account: int) -> int:
     """Apply an `account.open`, whose plan the book has."""
     row = accounts(s)[account]
     touch(s, ACCOUNTS, account)
-    row.plan = intern(s, text, np.int64(event.subject_at), np.int64(event.subject_len))
-    row.region = intern(s, text, np.int64(event.quality_at), np.int64(event.quality_len))
+    row.plan = intern(s, text, int64(event.subject_at), int64(event.subject_len))
+    row.region = intern(s, text, int64(event.quality_at), int64(event.quality_len))
     row.bill_day = event.bill_day
-    return np.int64(APPLIED)
+    return int64(APPLIED)
 
 
 @jit
 def plan_known(s: Any, b: Any, book: int, event: Any, text: Any) -> bool:
     """Whether the book has the plan that an `account.open` names."""
-    name = known_name(s, text, np.int64(event.subject_at), np.int64(event.subject_len))
+    name = known_name(s, text, int64(event.subject_at), int64(event.subject_len))
     return name != NONE and plan_row(b, book, name) != NONE
 
 
@@ -58,16 +58,16 @@ def change_packages(
     s: Any, b: Any, book: int, event: Any, text: Any, account: int, adds: bool
 ) -> int:
     """Apply an `account.subscribe` or `account.unsubscribe`."""
-    at, length = np.int64(event.subject_at), np.int64(event.subject_len)
+    at, length = int64(event.subject_at), int64(event.subject_len)
     name = known_name(s, text, at, length)
     if adds and (name == NONE or package_row(b, book, name) == NONE):
-        return np.int64(-UNKNOWN_PACKAGE)
+        return int64(-UNKNOWN_PACKAGE)
     row = accounts(s)[account]
     old = names(s)[row.packages]
-    old_at, old_len = np.int64(old.at), np.int64(old.len)
+    old_at, old_len = int64(old.at), int64(old.len)
     kept = np.empty(old_len + length + 1, np.uint8)
     used, found = 0, False
-    start = np.int64(0)
+    start = int64(0)
     while start < old_len:
         past = start
         while past < old_len and words(s)[old_at + past] != SEPARATOR:
@@ -93,27 +93,27 @@ def change_packages(
             used += 1
     row.packages = intern(s, kept, 0, used)
     touch(s, ACCOUNTS, account)
-    return np.int64(APPLIED)
+    return int64(APPLIED)
 
 
 @jit
 def top_up(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> int:
     """Apply a `balance.topup`."""
-    at, length = np.int64(event.key_at), np.int64(event.key_len)
+    at, length = int64(event.key_at), int64(event.key_len)
     if find_topup(s, account, text, at, length) != NONE:
-        return np.int64(DUPLICATES)
+        return int64(DUPLICATES)
     known = Words(names(s), words(s))
-    currency_at, currency_len = np.int64(event.quality_at), np.int64(event.quality_len)
-    currency = np.int64(books(b)[book].currency)
+    currency_at, currency_len = int64(event.quality_at), int64(event.quality_len)
+    currency = int64(books(b)[book].currency)
     if currency_len > 0 and not same_name(known, currency, text, currency_at, currency_len):
-        return np.int64(-CURRENCY_MISMATCH)
+        return int64(-CURRENCY_MISMATCH)
     slot = take(s, TOPUPS)
     row = topups(s)[slot]
     row.account = account
     row.at = append_text(s, TEXTS, text, at, length)
     row.len = length
     insert(index_of(s, TOPUPS), id_hash(account, text, at, length), slot)
-    amount = np.int64(event.amount_micros)
+    amount = int64(event.amount_micros)
     accounts(s)[account].topups_micros += amount
-    credit(s, account, amount, credit_limit(s, b, book, account), np.int64(event.time_ms))
-    return np.int64(APPLIED)
+    credit(s, account, amount, credit_limit(s, b, book, account), int64(event.time_ms))
+    return int64(APPLIED)

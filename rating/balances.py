@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from rating.jit import jit
+from rating.jit import int64, jit
 from rating.scratch import (
     BALANCE_EXHAUSTED,
     BALANCE_RESTORED,
@@ -51,11 +49,11 @@ def debit_usage(s: Any, account: int, total_micros: int, credit_micros: int, tim
     A total at or below zero is paid back whole.
     """
     if total_micros == 0:
-        return np.int64(0)
+        return int64(0)
     row = accounts(s)[account]
     touch(s, ACCOUNTS, account)
-    room = np.int64(row.balance_micros) + credit_micros
-    paid = min(total_micros, max(np.int64(0), room)) if total_micros > 0 else total_micros
+    room = int64(row.balance_micros) + credit_micros
+    paid = min(total_micros, max(int64(0), room)) if total_micros > 0 else total_micros
     row.balance_micros -= paid
     row.paid_micros += paid
     if total_micros > 0 and (paid < total_micros or room - paid <= 0):
@@ -66,11 +64,11 @@ def debit_usage(s: Any, account: int, total_micros: int, credit_micros: int, tim
 @jit
 def credit_limit(s: Any, b: Any, book: int, account: int) -> int:
     """The credit limit of the account's plan in a book; 0 where the book lacks the plan."""
-    plan = np.int64(accounts(s)[account].plan)
+    plan = int64(accounts(s)[account].plan)
     if plan == NONE:
-        plan = np.int64(books(b)[book].default_plan)
+        plan = int64(books(b)[book].default_plan)
     found = plan_row(b, book, plan)
-    return np.int64(0) if found == NONE else np.int64(plans(b)[found].credit_limit_micros)
+    return int64(0) if found == NONE else int64(plans(b)[found].credit_limit_micros)
 
 
 @jit

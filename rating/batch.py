@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from rating.accounts import change_packages, open_account, plan_known, top_up
-from rating.jit import jit, jit_once
+from rating.jit import int64, jit, jit_once
 from rating.names import add_account, find_account, find_session, session_hash
 from rating.orders import cancel, purchase
 from rating.pieces import book_at, matches_full
@@ -78,11 +76,11 @@ def find_slots(s: Any, events: Any, text: Any, first: int, past: int) -> None:
     """Look up the account and session of each record of a window."""
     for number in range(first, past):
         event = events[number]
-        at, length = np.int64(event.account_at), np.int64(event.account_len)
+        at, length = int64(event.account_at), int64(event.account_len)
         session_hashes(s)[number - first] = hash_text(0, text, at, length)
     for number in range(first, past):
         event = events[number]
-        at, length = np.int64(event.account_at), np.int64(event.account_len)
+        at, length = int64(event.account_at), int64(event.account_len)
         hashed = session_hashes(s)[number - first]
         account_slots(s)[number - first] = find_account(s, text, at, length, hashed)
     for number in range(first, past):
@@ -109,7 +107,7 @@ def suspend(s: Any, number: int, reason: int) -> None:
 def days_missing(s: Any, b: Any, time_ms: int, book: int) -> bool:
     """Whether the calendar lacks a day on which a piece of this record could lie."""
     past_day = time_ms // DAY_MS
-    day = (time_ms - np.int64(books(b)[book].heartbeat_timeout_ms)) // DAY_MS
+    day = (time_ms - int64(books(b)[book].heartbeat_timeout_ms)) // DAY_MS
     if day == past_day and s[LAST_DAY] == day:
         return False
     while day <= past_day:
@@ -127,7 +125,7 @@ def apply_other(s: Any, b: Any, book: int, event: Any, text: Any, account: int) 
     kind = event.type
     if kind == ACCOUNT_OPEN:
         return open_account(s, event, text, account)
-    if kind == ACCOUNT_SUBSCRIBE or kind == ACCOUNT_UNSUBSCRIBE:  # noqa: PLR1714 - compiled
+    if kind in (ACCOUNT_SUBSCRIBE, ACCOUNT_UNSUBSCRIBE):
         return change_packages(s, b, book, event, text, account, kind == ACCOUNT_SUBSCRIBE)
     if kind == BALANCE_TOPUP:
         return top_up(s, b, book, event, text, account)
@@ -139,7 +137,7 @@ def apply_other(s: Any, b: Any, book: int, event: Any, text: Any, account: int) 
 @jit
 def refusal(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> int:
     """Why a record cannot be applied whatever its account's state, or 0 (section 1)."""
-    time_ms, clock_ms = np.int64(event.time_ms), s[CLOCK_MS]
+    time_ms, clock_ms = int64(event.time_ms), s[CLOCK_MS]
     if time_ms > clock_ms + CLOCK_AHEAD_MS:
         return CLOCK_AHEAD
     if time_ms < clock_ms - TOO_LATE_MS:
@@ -161,13 +159,13 @@ def room_short(
     pieces: the most that one record can be cut into; steps: the most counters one piece moves.
     """
     window = past - first
-    text_bytes, word_bytes = np.int64(0), _list_bytes(s, events, text, first, past)
+    text_bytes, word_bytes = int64(0), _list_bytes(s, events, text, first, past)
     for number in range(first, past):
         event = events[number]
-        text_bytes += np.int64(event.account_len) + np.int64(event.device_len)
-        text_bytes += np.int64(event.key_len)
-        word_bytes += np.int64(event.subject_len) + np.int64(event.kind_len)
-        word_bytes += np.int64(event.quality_len)
+        text_bytes += int64(event.account_len) + int64(event.device_len)
+        text_bytes += int64(event.key_len)
+        word_bytes += int64(event.subject_len) + int64(event.kind_len)
+        word_bytes += int64(event.quality_len)
     return bool(
         is_short(s, ACCOUNTS, window)
         or is_short(s, SESSIONS, window)
@@ -187,16 +185,16 @@ def room_short(
 @jit
 def _list_bytes(s: Any, events: Any, text: Any, first: int, past: int) -> int:
     """A bound on the bytes that the package lists of a window's subscriptions come to."""
-    lists, added, old = np.int64(0), np.int64(0), np.int64(0)
+    lists, added, old = int64(0), int64(0), int64(0)
     for number in range(first, past):
         event = events[number]
-        if event.type == ACCOUNT_SUBSCRIBE or event.type == ACCOUNT_UNSUBSCRIBE:  # noqa: PLR1714
+        if event.type in (ACCOUNT_SUBSCRIBE, ACCOUNT_UNSUBSCRIBE):
             lists += 1
-            added += np.int64(event.subject_len) + 1
-            at, length = np.int64(event.account_at), np.int64(event.account_len)
+            added += int64(event.subject_len) + 1
+            at, length = int64(event.account_at), int64(event.account_len)
             account = find_account(s, text, at, length, hash_text(0, text, at, length))
             if account != NONE:
-                old += np.int64(names(s)[accounts(s)[account].packages].len)
+                old += int64(names(s)[accounts(s)[account].packages].len)
     return old + lists * added
 
 
@@ -219,8 +217,8 @@ def apply_window(
             s[RECORDS] += 1
             suspend(s, number, MALFORMED_RECORD)
             continue
-        time_ms = np.int64(event.time_ms)
-        clock_ms = max(s[CLOCK_MS], np.int64(event.received_ms))
+        time_ms = int64(event.time_ms)
+        clock_ms = max(s[CLOCK_MS], int64(event.received_ms))
         book = book_at(b, time_ms)
         near = clock_ms - TOO_LATE_MS <= time_ms <= clock_ms + CLOCK_AHEAD_MS
         if near and days_missing(s, b, time_ms, book):
@@ -228,7 +226,7 @@ def apply_window(
         s[CLOCK_MS] = clock_ms
         s[RECORDS] += 1
         account = account_slots(s)[number - first]
-        at, length = np.int64(event.account_at), np.int64(event.account_len)
+        at, length = int64(event.account_at), int64(event.account_len)
         if account == NONE:
             account = find_account(s, text, at, length, hash_text(0, text, at, length))
         reason = refusal(s, b, book, event, text, account)

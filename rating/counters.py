@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from rating.jit import jit
+from rating.jit import int64, jit
 from rating.names import counter_hash
 from rating.scratch import BORN_LEN, born
 from rating.state import COUNTERS, TALLIES, counters, sessions, tallies
@@ -32,12 +30,12 @@ from tariffs.calendar import CONTENT
 def tally_of(s: Any, session: int, step: int, name: int) -> int:
     """A counter of the session's segment, at zero where it is new."""
     owner = sessions(s)[session]
-    slot = np.int64(owner.tallies)
+    slot = int64(owner.tallies)
     while slot != NONE:
         row = tallies(s)[slot]
         if row.step == step and row.name == name:
             return slot
-        slot = np.int64(row.next)
+        slot = int64(row.next)
     slot = take(s, TALLIES)
     row = tallies(s)[slot]
     row.step = step
@@ -87,6 +85,6 @@ def counter_of(s: Any, account: int, step: int, name: int, per: int, period: int
 def drop_counters(s: Any, slots: Any) -> None:
     """Free counters of periods that can no longer change."""
     for place in range(len(slots)):
-        slot = np.int64(slots[place])
+        slot = int64(slots[place])
         remove(index_of(s, COUNTERS), counter_hash(counters(s)[slot]), slot)
         give(s, COUNTERS, slot)

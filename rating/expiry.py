@@ -9,11 +9,12 @@ no piece can reach their period any more. Work is in proportion to what opens an
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rating.jit import jit
+from rating.jit import int64, jit
 from rating.state import CLOCK_MS, CLOCK_UNSET, sessions
 from tariffs.calendar import CONTENT, DAY_MS, period_past_day
 
@@ -59,7 +60,7 @@ def _runs(
     if len(keys) == 0:
         return
     edges = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
-    for start, past in zip(edges[:-1], edges[1:], strict=True):
+    for start, past in pairwise(edges):
         yield int(keys[start]), slots[start:past].copy()
 
 
@@ -68,7 +69,7 @@ def mark_due(s: Any, slots: Any, minutes: Any) -> None:
     """Note in each live session which bucket it waits in; -1 minutes for those that are gone."""
     for place in range(len(slots)):
         row = sessions(s)[slots[place]]
-        minute = np.int64(row.seen_ms) // MINUTE_MS
+        minute = int64(row.seen_ms) // MINUTE_MS
         minutes[place] = minute if row.live == 1 else NOT_DUE
         row.due = minute
 
@@ -90,7 +91,7 @@ def sort_due(s: Any, minutes: Any, slots: Any, idle_before_ms: int, idle: Any) -
                 idle[found] = slot
                 found += 1
             else:
-                minutes[place] = np.int64(row.seen_ms) // MINUTE_MS
+                minutes[place] = int64(row.seen_ms) // MINUTE_MS
                 row.due = minutes[place]
     return found
 

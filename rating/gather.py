@@ -296,7 +296,7 @@ class Gatherer:
                 }
             )
             .with_columns(plan=pl.when(pl.Series(opened)).then(pl.col("plan")).otherwise(None))
-            .cast(dict(ACCOUNTS))
+            .cast(ACCOUNTS)
         )
 
     def orders(self, state: State) -> pl.DataFrame:
@@ -346,7 +346,7 @@ class Gatherer:
                 "seen": rows["seen_ms"],
                 "watched_ms": open_watched(state, rows),
             }
-        ).cast(dict(SESSIONS))
+        ).cast(SESSIONS)
 
 
 def open_watched(state: State, sessions: NDArray[np.void]) -> NDArray[np.int64]:
@@ -419,7 +419,7 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
         watched_ms="watched_ms",
         source=pl.lit(None, pl.String),
         raw=pl.lit(None, pl.Binary),
-    ).cast(dict(SUSPENSE))
+    ).cast(SUSPENSE)
 
 
 DETAILS = {

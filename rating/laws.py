@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rating.state import State
 
 
-class LawBroken(Exception):
+class LawBroken(Exception):  # noqa: N818 - named for what happened
     """What was computed cannot be right; nothing of it may be committed."""
 
 

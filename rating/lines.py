@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from rating.jit import jit
+from rating.jit import int64, jit
 from rating.scratch import ENDED_LEN, ended
 from rating.state import (
     ENDED_MS,
@@ -31,7 +29,7 @@ from rating.tables import NONE, give, take, touch
 def end_lines(s: Any, session: int) -> None:
     """End every open line of a session; the caller of the batch makes charges of them."""
     row = sessions(s)[session]
-    line = np.int64(row.lines)
+    line = int64(row.lines)
     while line != NONE:
         end = ended(s)[s[ENDED_LEN]]
         end.line = line
@@ -40,7 +38,7 @@ def end_lines(s: Any, session: int) -> None:
         end.segment_ms = row.start_ms
         s[ENDED_LEN] += 1
         s[ENDED_MS] += lines(s)[line].watched_ms
-        line = np.int64(lines(s)[line].next)
+        line = int64(lines(s)[line].next)
     row.lines = NONE
 
 
@@ -49,9 +47,9 @@ def end_segment(s: Any, session: int) -> None:
     """End the open lines and the segment's own counters."""
     end_lines(s, session)
     row = sessions(s)[session]
-    tally = np.int64(row.tallies)
+    tally = int64(row.tallies)
     while tally != NONE:
-        following = np.int64(tallies(s)[tally].next)
+        following = int64(tallies(s)[tally].next)
         give(s, TALLIES, tally)
         tally = following
     row.tallies = NONE
@@ -62,10 +60,10 @@ def line_for(s: Any, session: int, t0_ms: int, plan: int, book: int, rule: int, 
     """The open line of a piece, begun where there is none. Lines of earlier hours end first."""
     hour = t0_ms // HOUR_MS
     row = sessions(s)[session]
-    line = np.int64(row.lines)
+    line = int64(row.lines)
     if line != NONE and lines(s)[line].hour != hour:
         end_lines(s, session)
-        line = np.int64(NONE)
+        line = int64(NONE)
     while line != NONE:
         open_line = lines(s)[line]
         if (
@@ -75,7 +73,7 @@ def line_for(s: Any, session: int, t0_ms: int, plan: int, book: int, rule: int, 
             and open_line.book == book
         ):
             return line
-        line = np.int64(open_line.next)
+        line = int64(open_line.next)
     line = take(s, LINES)
     begun = lines(s)[line]
     begun.next = row.lines
@@ -97,7 +95,7 @@ def line_for(s: Any, session: int, t0_ms: int, plan: int, book: int, rule: int, 
 def add_piece(s: Any, line: int, t0_ms: int, t1_ms: int) -> None:
     """Gather a piece's time into its line."""
     row = lines(s)[line]
-    row.end_in_hour_ms = t1_ms - np.int64(row.hour) * HOUR_MS
+    row.end_in_hour_ms = t1_ms - int64(row.hour) * HOUR_MS
     row.watched_ms += t1_ms - t0_ms
     touch(s, LINES, line)
 
@@ -121,8 +119,8 @@ def money_of(s: Any, line: int, prepaid: int, inclusive: int, percent_micros: in
         begun.capped_micros = 0
         begun.paid_micros = 0
         begun.unfunded_micros = 0
-    touch(s, MONEYS, np.int64(row.money))
-    return np.int64(row.money)
+    touch(s, MONEYS, int64(row.money))
+    return int64(row.money)
 
 
 @jit
@@ -130,8 +128,8 @@ def note_step(
     s: Any, money: int, step: int, name: int, per: int, period: int, before: int, after: int
 ) -> None:
     """Keep what a line found and left in a counter, so that the charge can be explained."""
-    slot = np.int64(moneys(s)[money].next)
-    last = np.int64(NONE)
+    slot = int64(moneys(s)[money].next)
+    last = int64(NONE)
     while slot != NONE:
         row = steps(s)[slot]
         if row.step == step and row.name == name and row.per == per and row.period == period:
@@ -140,7 +138,7 @@ def note_step(
             touch(s, STEPS, slot)
             return
         last = slot
-        slot = np.int64(row.next)
+        slot = int64(row.next)
     slot = take(s, STEPS)
     row = steps(s)[slot]
     row.step = step
@@ -162,12 +160,12 @@ def note_step(
 def release_lines(s: Any) -> None:
     """Free the lines that ended, once they are gathered."""
     for place in range(s[ENDED_LEN]):
-        line = np.int64(ended(s)[place].line)
-        money = np.int64(lines(s)[line].money)
+        line = int64(ended(s)[place].line)
+        money = int64(lines(s)[line].money)
         if money != NONE:
-            step = np.int64(moneys(s)[money].next)
+            step = int64(moneys(s)[money].next)
             while step != NONE:
-                following = np.int64(steps(s)[step].next)
+                following = int64(steps(s)[step].next)
                 give(s, STEPS, step)
                 step = following
             give(s, MONEYS, money)

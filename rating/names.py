@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rating.jit import jit
+from rating.jit import int64, jit
 from rating.state import (
     ACCOUNTS,
     COUNTERS,
@@ -115,8 +115,8 @@ def add_account(s: Any, text: Any, at: int, length: int) -> int:
 @jit
 def session_hash(account: int, text: Any, event: Any) -> int:
     """The hash of a session key (account, device, session)."""
-    device = hash_text(account, text, np.int64(event.device_at), np.int64(event.device_len))
-    return hash_text(device, text, np.int64(event.key_at), np.int64(event.key_len))
+    device = hash_text(account, text, int64(event.device_at), int64(event.device_len))
+    return hash_text(device, text, int64(event.key_at), int64(event.key_len))
 
 
 @jit
@@ -129,7 +129,7 @@ def find_session(s: Any, text: Any, account: int, event: Any, hashed: int) -> in
         if index[place] >> 32 == hashed:
             slot = index[place] & SLOT_MASK
             row = sessions(s)[slot]
-            session_at = np.int64(row.at) + np.int64(row.device_len)
+            session_at = int64(row.at) + int64(row.device_len)
             if (
                 row.account == account
                 and row.device_len == event.device_len
@@ -146,9 +146,9 @@ def find_session(s: Any, text: Any, account: int, event: Any, hashed: int) -> in
 def kept_session_hash(s: Any, slot: int) -> int:
     """The hash of an open session's key, from its own text."""
     row = sessions(s)[slot]
-    at, device_len = np.int64(row.at), np.int64(row.device_len)
-    device = hash_text(np.int64(row.account), texts(s), at, device_len)
-    return hash_text(device, texts(s), at + device_len, np.int64(row.session_len))
+    at, device_len = int64(row.at), int64(row.device_len)
+    device = hash_text(int64(row.account), texts(s), at, device_len)
+    return hash_text(device, texts(s), at + device_len, int64(row.session_len))
 
 
 @jit
@@ -207,12 +207,12 @@ def reindex(s: Any, table: int) -> None:
         for slot in range(s[table_high(table)]):
             row = names(s)[slot]
             if row.live == 1:
-                insert(index, hash_text(0, words(s), np.int64(row.at), np.int64(row.len)), slot)
+                insert(index, hash_text(0, words(s), int64(row.at), int64(row.len)), slot)
     elif table == ACCOUNTS:
         for slot in range(s[table_high(table)]):
             row = accounts(s)[slot]
             if row.live == 1:
-                insert(index, hash_text(0, texts(s), np.int64(row.at), np.int64(row.len)), slot)
+                insert(index, hash_text(0, texts(s), int64(row.at), int64(row.len)), slot)
     elif table == SESSIONS:
         for slot in range(s[table_high(table)]):
             if sessions(s)[slot].live == 1:
@@ -226,14 +226,14 @@ def reindex(s: Any, table: int) -> None:
         for slot in range(s[table_high(table)]):
             row = orders(s)[slot]
             if row.live == 1:
-                at, length = np.int64(row.at), np.int64(row.len)
-                insert(index, id_hash(np.int64(row.account), texts(s), at, length), slot)
+                at, length = int64(row.at), int64(row.len)
+                insert(index, id_hash(int64(row.account), texts(s), at, length), slot)
     else:
         for slot in range(s[table_high(table)]):
             row = topups(s)[slot]
             if row.live == 1:
-                at, length = np.int64(row.at), np.int64(row.len)
-                insert(index, id_hash(np.int64(row.account), texts(s), at, length), slot)
+                at, length = int64(row.at), int64(row.len)
+                insert(index, id_hash(int64(row.account), texts(s), at, length), slot)
 
 
 @jit
@@ -245,8 +245,8 @@ def table_high(table: int) -> int:
 @jit
 def counter_hash(row: Any) -> int:
     """The hash of a counter's key."""
-    kind = np.int64(row.step) * 8 + np.int64(row.per)
-    return hash_numbers(np.int64(row.account), np.int64(row.name), kind, np.int64(row.period))
+    kind = int64(row.step) * 8 + int64(row.per)
+    return hash_numbers(int64(row.account), int64(row.name), kind, int64(row.period))
 
 
 def name_of(state: State, text: str) -> int:

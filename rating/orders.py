@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from rating.balances import credit, credit_limit, exhaust, give_signal
-from rating.jit import jit
+from rating.jit import int64, jit
 from rating.names import find_order, id_hash, intern
 from rating.scratch import (
     HORIZON_MS,
@@ -74,9 +72,9 @@ def find_offer(s: Any, b: Any, book: int, text: Any, at: int, length: int) -> in
     known = Words(names(s), words(s))
     row = books(b)[book]
     for number in range(row.offers_at, row.offers_at + row.offers_len):
-        if same_name(known, np.int64(offers(b)[number].name), text, at, length):
-            return np.int64(number)
-    return np.int64(NONE)
+        if same_name(known, int64(offers(b)[number].name), text, at, length):
+            return int64(number)
+    return int64(NONE)
 
 
 @jit
@@ -84,10 +82,10 @@ def offer_price(b: Any, offer: int, quality: int) -> int:
     """The row of the price for a quality, or NONE where the offer lacks it."""
     row = offers(b)[offer]
     for number in range(row.prices_at, row.prices_at + row.prices_len):
-        priced = np.int64(offer_prices(b)[number].quality)
-        if priced == NONE or priced == quality:  # noqa: PLR1714 - compiled code has no cheap tuple
-            return np.int64(number)
-    return np.int64(NONE)
+        priced = int64(offer_prices(b)[number].quality)
+        if priced in (NONE, quality):
+            return int64(number)
+    return int64(NONE)
 
 
 @jit
@@ -95,16 +93,16 @@ def _new_order(s: Any, text: Any, event: Any, account: int) -> int:
     """An order row with its id and its device."""
     slot = take(s, ORDERS)
     row = orders(s)[slot]
-    at = np.int64(event.key_at)
+    at = int64(event.key_at)
     row.account = account
-    row.at = append_text(s, TEXTS, text, at, np.int64(event.key_len))
-    append_text(s, TEXTS, text, np.int64(event.device_at), np.int64(event.device_len))
+    row.at = append_text(s, TEXTS, text, at, int64(event.key_len))
+    append_text(s, TEXTS, text, int64(event.device_at), int64(event.device_len))
     row.len = event.key_len
     row.device_len = event.device_len
     row.time_ms = event.time_ms
     row.next = NONE
     row.first_play_ms = UNSET_MS
-    insert(index_of(s, ORDERS), id_hash(account, text, at, np.int64(event.key_len)), slot)
+    insert(index_of(s, ORDERS), id_hash(account, text, at, int64(event.key_len)), slot)
     return slot
 
 
@@ -113,12 +111,12 @@ def _activate(s: Any, account: int, order: int) -> None:
     """Append an order to its account's active ones, which stand in order of purchase."""
     owner = accounts(s)[account]
     touch(s, ACCOUNTS, account)
-    last = np.int64(owner.orders)
+    last = int64(owner.orders)
     if last == NONE:
         owner.orders = order
         return
     while orders(s)[last].next != NONE:
-        last = np.int64(orders(s)[last].next)
+        last = int64(orders(s)[last].next)
     orders(s)[last].next = order
     touch(s, ORDERS, last)
 
@@ -136,27 +134,27 @@ def _post(s: Any, refund: int, order: int, time_ms: int) -> None:
 @jit
 def purchase(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> int:
     """Apply an `order.purchase`; returns DUPLICATES, APPLIED, or minus a reason to suspend it."""
-    at, length = np.int64(event.key_at), np.int64(event.key_len)
+    at, length = int64(event.key_at), int64(event.key_len)
     if find_order(s, account, text, at, length) != NONE:
-        return np.int64(DUPLICATES)
+        return int64(DUPLICATES)
     owner = accounts(s)[account]
-    plan = np.int64(owner.plan)
+    plan = int64(owner.plan)
     if plan == NONE:
-        plan = np.int64(books(b)[book].default_plan)
+        plan = int64(books(b)[book].default_plan)
     plan_at = plan_row(b, book, plan)
     if plan_at == NONE:
-        return np.int64(-UNKNOWN_PLAN)
-    offer = find_offer(s, b, book, text, np.int64(event.subject_at), np.int64(event.subject_len))
+        return int64(-UNKNOWN_PLAN)
+    offer = find_offer(s, b, book, text, int64(event.subject_at), int64(event.subject_len))
     if offer == NONE:
-        return np.int64(-UNKNOWN_OFFER)
-    quality = intern(s, text, np.int64(event.quality_at), np.int64(event.quality_len))
+        return int64(-UNKNOWN_OFFER)
+    quality = intern(s, text, int64(event.quality_at), int64(event.quality_len))
     price = offer_price(b, offer, quality)
     if price == NONE:
-        return np.int64(-UNKNOWN_OFFER)
+        return int64(-UNKNOWN_OFFER)
     terms = offers(b)[offer]
-    percent = tax_percent_micros(b, Words(names(s), words(s)), book, np.int64(owner.region))
+    percent = tax_percent_micros(b, Words(names(s), words(s)), book, int64(owner.region))
     inclusive = books(b)[book].inclusive == 1
-    net = np.int64(offer_prices(b)[price].amount_micros)
+    net = int64(offer_prices(b)[price].amount_micros)
     tax = tax_micros(net, percent, inclusive)
     order = _new_order(s, text, event, account)
     row = orders(s)[order]
@@ -171,8 +169,8 @@ def purchase(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> 
     row.total_micros = net if inclusive else net + tax
     row.prepaid = 1 if plans(b)[plan_at].mode == PREPAID else 0
     row.status = DECLINED
-    time_ms = np.int64(event.time_ms)
-    room = np.int64(owner.balance_micros) + np.int64(plans(b)[plan_at].credit_limit_micros)
+    time_ms = int64(event.time_ms)
+    room = int64(owner.balance_micros) + int64(plans(b)[plan_at].credit_limit_micros)
     if not terms.sale_from_ms <= time_ms < terms.sale_until_ms:
         give_signal(s, ORDER_DECLINED, NOT_ON_SALE, account, order, time_ms)
     elif row.prepaid == 1 and row.total_micros > room:
@@ -186,29 +184,29 @@ def purchase(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> 
             touch(s, ACCOUNTS, account)
             owner.balance_micros -= row.total_micros
             owner.purchases_micros += row.total_micros
-            if room - np.int64(row.total_micros) <= 0:
+            if room - int64(row.total_micros) <= 0:
                 exhaust(s, account, time_ms)
-    return np.int64(APPLIED)
+    return int64(APPLIED)
 
 
 @jit
 def cancel(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> int:
     """Apply an `order.cancel`; returns DUPLICATES, APPLIED, or minus a reason to suspend it."""
-    at, length = np.int64(event.subject_at), np.int64(event.subject_len)
+    at, length = int64(event.subject_at), int64(event.subject_len)
     order = find_order(s, account, text, at, length)
     if order == NONE or orders(s)[order].status == DECLINED:
-        return np.int64(-UNKNOWN_ORDER)
+        return int64(-UNKNOWN_ORDER)
     row = orders(s)[order]
     if row.status == CANCELLED:
-        return np.int64(DUPLICATES)
+        return int64(DUPLICATES)
     terms = offers(b)[row.offer_row]
-    time_ms = np.int64(event.time_ms)
+    time_ms = int64(event.time_ms)
     allowed = (terms.cancel == BEFORE_START and time_ms < terms.starts_ms) or (
         terms.cancel == BEFORE_PLAY and row.first_play_ms == UNSET_MS
     )
     if not allowed:
         give_signal(s, ORDER_CANCEL_REJECTED, NO_REASON, account, order, time_ms)
-        return np.int64(APPLIED)
+        return int64(APPLIED)
     row.status = CANCELLED
     touch(s, ORDERS, order)
     _unlink(s, account, order)
@@ -217,8 +215,8 @@ def cancel(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> in
     if row.prepaid == 1:
         accounts(s)[account].refunds_micros += row.total_micros
         limit = credit_limit(s, b, book, account)
-        credit(s, account, np.int64(row.total_micros), limit, time_ms)
-    return np.int64(APPLIED)
+        credit(s, account, int64(row.total_micros), limit, time_ms)
+    return int64(APPLIED)
 
 
 @jit
@@ -230,9 +228,9 @@ def _unlink(s: Any, account: int, order: int) -> None:
     if owner.orders == order:
         owner.orders = orders(s)[order].next
         return
-    before = np.int64(owner.orders)
+    before = int64(owner.orders)
     while before != NONE and orders(s)[before].next != order:
-        before = np.int64(orders(s)[before].next)
+        before = int64(orders(s)[before].next)
     if before != NONE:
         orders(s)[before].next = orders(s)[order].next
         touch(s, ORDERS, before)
@@ -243,14 +241,14 @@ def past_ms(b: Any, row: Any) -> int:
     """The instant from which an order covers nothing any more."""
     terms = offers(b)[row.offer_row]
     if terms.kind == EST:
-        return np.int64(-UNSET_MS)
+        return int64(-UNSET_MS)
     if terms.kind == PPV:
-        return np.int64(terms.ends_ms)
+        return int64(terms.ends_ms)
     if terms.kind == PASS:
-        return np.int64(row.time_ms + terms.duration_ms)
+        return int64(row.time_ms + terms.duration_ms)
     if row.first_play_ms == UNSET_MS:
-        return np.int64(row.time_ms + terms.start_within_ms)
-    return np.int64(row.first_play_ms + terms.watch_within_ms)
+        return int64(row.time_ms + terms.start_within_ms)
+    return int64(row.first_play_ms + terms.watch_within_ms)
 
 
 @jit
@@ -259,17 +257,17 @@ def holds_content(b: Any, book: int, row: Any, content: int) -> bool:
     terms = offers(b)[row.offer_row]
     if terms.kind != PASS:
         return listed(lists(b), terms.content_at, terms.content_len, content)
-    package = package_row(b, book, np.int64(terms.package))
+    package = package_row(b, book, int64(terms.package))
     return package != NONE and in_package(b, package, content)
 
 
 @jit
 def covering_order(s: Any, b: Any, book: int, account: int, content: int, t0_ms: int) -> int:
     """The first active order that covers a piece, or NONE; starts a rental's watching time."""
-    order = np.int64(accounts(s)[account].orders)
+    order = int64(accounts(s)[account].orders)
     while order != NONE:
         row = orders(s)[order]
-        following = np.int64(row.next)
+        following = int64(row.next)
         past = past_ms(b, row)
         if past <= s[HORIZON_MS]:
             _unlink(s, account, order)
@@ -279,4 +277,4 @@ def covering_order(s: Any, b: Any, book: int, account: int, content: int, t0_ms:
                 touch(s, ORDERS, order)
             return order
         order = following
-    return np.int64(NONE)
+    return int64(NONE)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from rating.balances import debit_usage
 from rating.counters import counter_of, tally_of
-from rating.jit import jit, jit_once
+from rating.jit import int64, jit, jit_once
 from rating.lines import add_piece, line_for, money_of, note_step
 from rating.orders import covering_order
 from rating.scratch import CANDIDATES_AT, CANDIDATES_LEN, candidates, matches
@@ -85,7 +83,7 @@ def book_at(b: Any, time_ms: int) -> int:
 @jit
 def find_match(s: Any, b: Any, book: int, plan: int, region: int, packages: int, row: Any) -> int:
     """The slot of the match of a session's content now, worked out where it is new."""
-    content, kind, quality = np.int64(row.content), np.int64(row.kind), np.int64(row.quality)
+    content, kind, quality = int64(row.content), int64(row.kind), int64(row.quality)
     hashed = hash_numbers(
         content, quality * 1_000_003 + kind, plan * 4_099 + book, region * 1_000_003 + packages
     )
@@ -126,22 +124,22 @@ def find_match(s: Any, b: Any, book: int, plan: int, region: int, packages: int,
 def _measure(s: Any, rule: Any, session: int, money: int, watched: int) -> int:
     """Watched to billed."""
     row = sessions(s)[session]
-    account, name = np.int64(row.account), np.int64(rule.name)
+    account, name = int64(row.account), int64(rule.name)
     if rule.per == CONTENT:
-        content = np.int64(row.content)
+        content = int64(row.content)
         slot = counter_of(s, account, MEASURE, name, CONTENT, content)
-        before = np.int64(counters(s)[slot].value)
+        before = int64(counters(s)[slot].value)
         counters(s)[slot].value = before + watched
         touch(s, COUNTERS, slot)
         note_step(s, money, MEASURE, name, CONTENT, content, before, before + watched)
     else:
         slot = tally_of(s, session, MEASURE, name)
-        before = np.int64(tallies(s)[slot].value)
+        before = int64(tallies(s)[slot].value)
         tallies(s)[slot].value = before + watched
         touch(s, TALLIES, slot)
         note_step(s, money, MEASURE, name, SEGMENT, 0, before, before + watched)
-    increment, minimum = np.int64(rule.increment_ms), np.int64(rule.minimum_ms)
-    free_below = np.int64(rule.free_below_ms)
+    increment, minimum = int64(rule.increment_ms), int64(rule.minimum_ms)
+    free_below = int64(rule.free_below_ms)
     return billed_ms(before + watched, increment, minimum, free_below) - billed_ms(
         before, increment, minimum, free_below
     )
@@ -154,7 +152,7 @@ def _move(
     """Move a counter of a period; returns what it was."""
     slot = counter_of(s, account, step, name, per, period)
     row = counters(s)[slot]
-    before = np.int64(row.value)
+    before = int64(row.value)
     row.value = before + by
     touch(s, COUNTERS, slot)
     note_step(s, money, step, name, per, period, before, before + by)
@@ -164,18 +162,18 @@ def _move(
 @jit
 def _allow(s: Any, b: Any, rule: Any, account: int, day: int, money: int, billed: int) -> int:
     """Billed less what the allowances give free."""
-    bill_day = np.int64(accounts(s)[account].bill_day)
+    bill_day = int64(accounts(s)[account].bill_day)
     rest = billed
     for number in range(rule.allowances_at, rule.allowances_at + rule.allowances_len):
         if rest <= 0:
             break
         allowance = allowances(b)[lists(b)[number]]
-        per = np.int64(allowance.per)
+        per = int64(allowance.per)
         period = period_of(per, day, bill_day)
-        name = np.int64(allowance.name)
+        name = int64(allowance.name)
         slot = counter_of(s, account, ALLOW, name, per, period)
-        used = np.int64(counters(s)[slot].value)
-        free = min(rest, max(np.int64(0), np.int64(allowance.quantity_ms) - used))
+        used = int64(counters(s)[slot].value)
+        free = min(rest, max(int64(0), int64(allowance.quantity_ms) - used))
         counters(s)[slot].value = used + free
         touch(s, COUNTERS, slot)
         note_step(s, money, ALLOW, name, per, period, used, used + free)
@@ -187,17 +185,17 @@ def _allow(s: Any, b: Any, rule: Any, account: int, day: int, money: int, billed
 def _price(s: Any, b: Any, rule: Any, session: int, day: int, money: int, quantity: int) -> int:
     """P at the counter's new value less P at its old one."""
     row = sessions(s)[session]
-    account, counter = np.int64(row.account), np.int64(rule.counter)
-    per = np.int64(rule.per)
+    account, counter = int64(row.account), int64(rule.counter)
+    per = int64(rule.per)
     if per == SEGMENT:
         slot = tally_of(s, session, PRICE, counter)
-        before = np.int64(tallies(s)[slot].value)
+        before = int64(tallies(s)[slot].value)
         tallies(s)[slot].value = before + quantity
         touch(s, TALLIES, slot)
         note_step(s, money, PRICE, counter, per, 0, before, before + quantity)
     else:
-        bill_day = np.int64(accounts(s)[account].bill_day)
-        period = np.int64(row.content) if per == CONTENT else period_of(per, day, bill_day)
+        bill_day = int64(accounts(s)[account].bill_day)
+        period = int64(row.content) if per == CONTENT else period_of(per, day, bill_day)
         before = _move(s, account, PRICE, counter, per, period, money, quantity)
     price = prices(b)[rule.price]
     return price_micros(price, tiers(b), before + quantity) - price_micros(price, tiers(b), before)
@@ -211,10 +209,10 @@ def _discount(
     for number in range(rule.discounts_at, rule.discounts_at + rule.discounts_len):
         discount = discounts(b)[lists(b)[number]]
         if discount.from_ms <= t0_ms < discount.until_ms:
-            period = period_of(MONTH, day, np.int64(accounts(s)[account].bill_day))
-            name = np.int64(discount.name)
+            period = period_of(MONTH, day, int64(accounts(s)[account].bill_day))
+            name = int64(discount.name)
             before = _move(s, account, DISCOUNT, name, MONTH, period, money, amount)
-            percent = np.int64(discount.percent_micros)
+            percent = int64(discount.percent_micros)
             amount -= percent_of(before + amount, percent) - percent_of(before, percent)
     return amount
 
@@ -222,12 +220,12 @@ def _discount(
 @jit
 def _cap(s: Any, b: Any, rule: Any, account: int, day: int, money: int, amount: int) -> int:
     """The amount as far as the caps let it through."""
-    bill_day = np.int64(accounts(s)[account].bill_day)
+    bill_day = int64(accounts(s)[account].bill_day)
     for number in range(rule.caps_at, rule.caps_at + rule.caps_len):
         cap = caps(b)[lists(b)[number]]
-        per, limit = np.int64(cap.per), np.int64(cap.amount_micros)
+        per, limit = int64(cap.per), int64(cap.amount_micros)
         period = period_of(per, day, bill_day)
-        before = _move(s, account, CAP, np.int64(cap.name), per, period, money, amount)
+        before = _move(s, account, CAP, int64(cap.name), per, period, money, amount)
         amount = min(limit, before + amount) - min(limit, before)
     return amount
 
@@ -235,10 +233,10 @@ def _cap(s: Any, b: Any, rule: Any, account: int, day: int, money: int, amount: 
 @jit
 def total_micros(row: Any) -> int:
     """What a line's net comes to with tax (section 4, tax)."""
-    net = np.int64(row.gross_micros - row.discount_micros - row.capped_micros)
+    net = int64(row.gross_micros - row.discount_micros - row.capped_micros)
     if row.inclusive == 1:
         return net
-    return net + tax_micros(net, np.int64(row.percent_micros), False)
+    return net + tax_micros(net, int64(row.percent_micros), False)
 
 
 @jit_once
@@ -256,8 +254,8 @@ def _rate_priced(
 ) -> None:
     """A piece that a rule prices, through all its steps."""
     rule = rules(b)[rule_row]
-    account = np.int64(sessions(s)[session].account)
-    money = np.int64(lines(s)[line].money)
+    account = int64(sessions(s)[session].account)
+    money = int64(lines(s)[line].money)
     billed = _measure(s, rule, session, money, t1_ms - t0_ms)
     rest = _allow(s, b, rule, account, day, money, billed)
     gross = _price(s, b, rule, session, day, money, rest)
@@ -273,8 +271,8 @@ def _rate_priced(
     total += total_micros(row)
     plan = plans(b)[plan_row]
     if plan.mode == PREPAID:
-        before = np.int64(accounts(s)[account].balance_micros)
-        limit = np.int64(plan.credit_limit_micros)
+        before = int64(accounts(s)[account].balance_micros)
+        limit = int64(plan.credit_limit_micros)
         paid = debit_usage(s, account, total, limit, time_ms)
         row.paid_micros += paid
         row.unfunded_micros += total - paid
@@ -287,49 +285,49 @@ def rate_piece(
 ) -> None:
     """Rate one piece [t0, t1) of a session, by the book in force at t0, into its line."""
     row = sessions(s)[session]
-    account = np.int64(row.account)
+    account = int64(row.account)
     owner = accounts(s)[account]
-    name = np.int64(books(b)[book].name)
-    plan = np.int64(owner.plan)
+    name = int64(books(b)[book].name)
+    plan = int64(owner.plan)
     if plan == NONE:
-        plan = max(np.int64(books(b)[book].default_plan), np.int64(0))
-    region = np.int64(owner.region)
-    match = matches(s)[find_match(s, b, book, plan, region, np.int64(owner.packages), row)]
+        plan = max(int64(books(b)[book].default_plan), int64(0))
+    region = int64(owner.region)
+    match = matches(s)[find_match(s, b, book, plan, region, int64(owner.packages), row)]
     s[RATED_MS] += t1_ms - t0_ms
     if match.outcome == NO_SUCH_PLAN:
         line = line_for(s, session, t0_ms, plan, name, UNKNOWN_PLAN, region)
         add_piece(s, line, t0_ms, t1_ms)
         return
     if match.outcome == COVERED:
-        line = line_for(s, session, t0_ms, plan, name, np.int64(match.covered_by), region)
+        line = line_for(s, session, t0_ms, plan, name, int64(match.covered_by), region)
         add_piece(s, line, t0_ms, t1_ms)
         return
-    order = np.int64(NONE)
+    order = int64(NONE)
     if owner.orders != NONE:
-        order = covering_order(s, b, book, account, np.int64(row.content), t0_ms)
+        order = covering_order(s, b, book, account, int64(row.content), t0_ms)
     if order != NONE:
-        covered_by = np.int64(offers(b)[orders(s)[order].offer_row].rule_name)
+        covered_by = int64(offers(b)[orders(s)[order].offer_row].rule_name)
         line = line_for(s, session, t0_ms, plan, name, covered_by, region)
         add_piece(s, line, t0_ms, t1_ms)
         return
-    wall_ms = local_ms(b, CALENDAR_AT, np.int64(books(b)[book].zone), t0_ms)
+    wall_ms = local_ms(b, CALENDAR_AT, int64(books(b)[book].zone), t0_ms)
     rule = first_rule(b, match, candidates(s), wall_ms)
     if rule == NONE:
         line = line_for(s, session, t0_ms, plan, name, NO_RULE, region)
         add_piece(s, line, t0_ms, t1_ms)
         return
-    line = line_for(s, session, t0_ms, plan, name, np.int64(rules(b)[rule].name), region)
+    line = line_for(s, session, t0_ms, plan, name, int64(rules(b)[rule].name), region)
     add_piece(s, line, t0_ms, t1_ms)
     if lines(s)[line].money == NONE:
         percent = tax_percent_micros(b, Words(names(s), words(s)), book, region)
         prepaid = 1 if plans(b)[match.plan_row].mode == PREPAID else 0
-        money_of(s, line, prepaid, np.int64(books(b)[book].inclusive), percent)
-    touch(s, MONEYS, np.int64(lines(s)[line].money))
+        money_of(s, line, prepaid, int64(books(b)[book].inclusive), percent)
+    touch(s, MONEYS, int64(lines(s)[line].money))
     _rate_priced(
         s,
         b,
         rule,
-        np.int64(match.plan_row),
+        int64(match.plan_row),
         session,
         line,
         wall_ms // DAY_MS,
@@ -347,7 +345,7 @@ def rate_interval(s: Any, b: Any, session: int, from_ms: int, to_ms: int, time_m
         book = book_at(b, t0_ms)
         t1_ms = min(to_ms, (t0_ms // QUARTER_MS + 1) * QUARTER_MS)
         if book + 1 < len(books(b)):
-            t1_ms = min(t1_ms, np.int64(books(b)[book + 1].effective_from_ms))
+            t1_ms = min(t1_ms, int64(books(b)[book + 1].effective_from_ms))
         rate_piece(s, b, session, book, t0_ms, t1_ms, time_ms)
         t0_ms = t1_ms
 

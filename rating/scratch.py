@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import carray
 
 from rating.jit import jit
 from rating.state import MATCHES, SCRATCH_AT
@@ -24,7 +23,7 @@ from rating.tables import (
     index_of,
     make_index_room,
 )
-from tariffs.blocks import Block, pointer
+from tariffs.blocks import Block, carray, pointer
 from tariffs.matching import MATCH
 
 if TYPE_CHECKING:
@@ -141,8 +140,8 @@ class Scratch:
         )
         Table(block, MATCHES, MATCH, MATCHES_MAX)
         make_index_room(block, MATCHES, MATCHES_MAX)
-        for name in LISTS:
-            self.block.bind(self._at[name], np.empty(0, LISTS[name]))
+        for name, dtype in LISTS.items():
+            self.block.bind(self._at[name], np.empty(0, dtype))
         candidates = max(MATCHES_MAX * CANDIDATES_A_MATCH_MAX, 4 * rules_max)
         self.make_room("candidates", candidates)
         for place in (ACCOUNT_SLOTS, SESSION_SLOTS, SESSION_HASHES):

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from rating.jit import jit, jit_once
+from rating.jit import int64, jit, jit_once
 from rating.lines import end_segment
 from rating.names import find_session, intern, kept_session_hash
 from rating.pieces import book_at, rate_interval
@@ -48,14 +46,14 @@ def close_session(s: Any, session: int) -> None:
 def close_sessions(s: Any, slots: Any) -> None:
     """Close many sessions."""
     for place in range(len(slots)):
-        close_session(s, np.int64(slots[place]))
+        close_session(s, int64(slots[place]))
 
 
 @jit
 def free_sessions(s: Any, slots: Any) -> None:
     """Free the slots of closed sessions."""
     for place in range(len(slots)):
-        give(s, SESSIONS, np.int64(slots[place]))
+        give(s, SESSIONS, int64(slots[place]))
 
 
 @jit
@@ -64,8 +62,8 @@ def _open_session(s: Any, event: Any, text: Any, account: int, hashed: int) -> i
     session = take(s, SESSIONS)
     row = sessions(s)[session]
     row.account = account
-    row.at = append_text(s, TEXTS, text, np.int64(event.device_at), np.int64(event.device_len))
-    append_text(s, TEXTS, text, np.int64(event.key_at), np.int64(event.key_len))
+    row.at = append_text(s, TEXTS, text, int64(event.device_at), int64(event.device_len))
+    append_text(s, TEXTS, text, int64(event.key_at), int64(event.key_len))
     row.device_len = event.device_len
     row.session_len = event.key_len
     row.lines = NONE
@@ -80,13 +78,13 @@ def _open_session(s: Any, event: Any, text: Any, account: int, hashed: int) -> i
 @jit
 def _watched_until(row: Any, event: Any, same_content: bool) -> int:
     """Step 4: where the watched interval that begins at `last` ends."""
-    last, time_ms = np.int64(row.last_ms), np.int64(event.time_ms)
+    last, time_ms = int64(row.last_ms), int64(event.time_ms)
     if row.has_playhead == 0 or event.flags & HAS_PLAYHEAD == 0 or not same_content:
         return time_ms
-    rate = np.int64(row.rate_milli)
+    rate = int64(row.rate_milli)
     if rate <= 0:
         return last
-    advance = max(np.int64(0), np.int64(event.playhead_ms) - np.int64(row.playhead_ms))
+    advance = max(int64(0), int64(event.playhead_ms) - int64(row.playhead_ms))
     return last + min(time_ms - last, advance * RATE_WHOLE // rate)
 
 
@@ -110,32 +108,32 @@ def apply_view(
     s: Any, b: Any, event: Any, text: Any, account: int, session: int, hashed: int
 ) -> int:
     """Apply a `view` record; returns its outcome. `session` is its slot if one is known."""
-    clock_ms, time_ms = s[CLOCK_MS], np.int64(event.time_ms)
+    clock_ms, time_ms = s[CLOCK_MS], int64(event.time_ms)
     timeouts = books(b)[book_at(b, time_ms)]
     if session == NONE or sessions(s)[session].live == 0:
         session = find_session(s, text, account, event, hashed)
     if session != NONE and clock_ms - sessions(s)[session].seen_ms > timeouts.idle_ms:
         close_session(s, session)  # 1
-        session = np.int64(NONE)
+        session = int64(NONE)
     if session == NONE:  # 2
         if event.state == STOPPED:
-            return np.int64(ORPHAN_STOPS)
-        content = intern(s, text, np.int64(event.subject_at), np.int64(event.subject_len))
-        kind = intern(s, text, np.int64(event.kind_at), np.int64(event.kind_len))
-        quality = intern(s, text, np.int64(event.quality_at), np.int64(event.quality_len))
+            return int64(ORPHAN_STOPS)
+        content = intern(s, text, int64(event.subject_at), int64(event.subject_len))
+        kind = intern(s, text, int64(event.kind_at), int64(event.kind_len))
+        quality = intern(s, text, int64(event.quality_at), int64(event.quality_len))
         session = _open_session(s, event, text, account, hashed)
         _take_record(s, sessions(s)[session], event, content, kind, quality)
-        return np.int64(APPLIED)
+        return int64(APPLIED)
     row = sessions(s)[session]
     touch(s, SESSIONS, session)
-    content = intern(s, text, np.int64(event.subject_at), np.int64(event.subject_len))
-    last = np.int64(row.last_ms)
+    content = intern(s, text, int64(event.subject_at), int64(event.subject_len))
+    last = int64(row.last_ms)
     same_content = row.content == content
     if time_ms < last or (event.state == STOPPED and not same_content):  # 3
         row.seen_ms = clock_ms
-        return np.int64(OUT_OF_ORDER)
-    kind = intern(s, text, np.int64(event.kind_at), np.int64(event.kind_len))
-    quality = intern(s, text, np.int64(event.quality_at), np.int64(event.quality_len))
+        return int64(OUT_OF_ORDER)
+    kind = intern(s, text, int64(event.kind_at), int64(event.kind_len))
+    quality = intern(s, text, int64(event.quality_at), int64(event.quality_len))
     outcome = DUPLICATES if time_ms == last else APPLIED
     silent = False
     if row.playing == 1 and time_ms > last:  # 4
@@ -151,4 +149,4 @@ def apply_view(
     _take_record(s, row, event, content, kind, quality)  # 6
     if event.state == STOPPED:
         close_session(s, session)
-    return np.int64(outcome)
+    return int64(outcome)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rating.jit import jit
+from rating.jit import int64, jit
 from rating.names import reindex
 from rating.schemas import StateChunk
 from rating.state import INDEXED, TABLES, TEXT_LENGTHS, TOTALS, TOTALS_AT, State
@@ -46,9 +46,9 @@ WRITE_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 @jit
 def _gather_text(data: Any, at: Any, lengths: Any, gathered: Any, offsets: Any) -> None:
     """Copy ranges of an arena one behind the other."""
-    end = np.int64(0)
+    end = int64(0)
     for number in range(len(at)):
-        start = np.int64(at[number])
+        start = int64(at[number])
         for step in range(lengths[number]):
             gathered[end + step] = data[start + step]
         end += lengths[number]

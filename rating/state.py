@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from rating.jit import jit
 from rating.tables import (
@@ -28,7 +27,7 @@ from rating.tables import (
     Table,
     make_index_room,
 )
-from tariffs.blocks import Block, pointer
+from tariffs.blocks import Block, carray, pointer
 from tariffs.model import EVER_MS
 
 UNSET_MS = EVER_MS

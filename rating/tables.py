@@ -15,10 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import carray
 
-from rating.jit import jit
-from tariffs.blocks import pointer
+from rating.jit import int64, jit
+from tariffs.blocks import carray, pointer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,7 +163,7 @@ class Arena:
 def free_rows(s: Any, table: int) -> int:
     """How many rows can still be taken."""
     base = table * TABLE_PLACES
-    return np.int64(s[base + CAPACITY] - s[base + HIGH] + s[base + FREE_LEN])
+    return int64(s[base + CAPACITY] - s[base + HIGH] + s[base + FREE_LEN])
 
 
 @jit
@@ -202,7 +201,7 @@ def take(s: Any, table: int) -> int:
     if s[base + FREE_LEN] > 0:
         s[base + FREE_LEN] -= 1
         free = carray(pointer(s[base + FREE]), s[base + CAPACITY], np.int32)
-        slot = np.int64(free[s[base + FREE_LEN]])
+        slot = int64(free[s[base + FREE_LEN]])
     else:
         slot = s[base + HIGH]
         s[base + HIGH] += 1
@@ -279,7 +278,7 @@ def hash_text(seed: int, data: Any, at: int, length: int) -> int:
     mixed ^= mixed >> np.uint64(32)
     mixed *= np.uint64(0xD6E8FEB86659FD93)
     mixed ^= mixed >> np.uint64(29)
-    return np.int64(mixed & np.uint64(0x7FFFFFFF))
+    return int64(mixed & np.uint64(0x7FFFFFFF))
 
 
 @jit
@@ -294,7 +293,7 @@ def hash_numbers(a: int, b: int, c: int, d: int) -> int:
     mixed ^= mixed >> np.uint64(32)
     mixed = (mixed ^ np.uint64(d)) * factor
     mixed ^= mixed >> np.uint64(29)
-    return np.int64(mixed & np.uint64(0x7FFFFFFF))
+    return int64(mixed & np.uint64(0x7FFFFFFF))
 
 
 @jit
@@ -302,7 +301,7 @@ def same_text(left: Any, left_at: int, right: Any, right_at: int, length: int) -
     """Whether two texts of one length are equal."""
     a = np.uint64(left_at)
     b = np.uint64(right_at)
-    for step in range(length):
+    for step in range(length):  # noqa: SIM110 - compiled code has no generators
         if left[a + np.uint64(step)] != right[b + np.uint64(step)]:
             return False
     return True

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@intrinsic  # type: ignore[untyped-decorator] # numba has no types
-def pointer(_context: Any, address: Any) -> Any:
+@intrinsic
+def _pointer(_context: Any, address: Any) -> Any:
     """An int64 address as the pointer that `numba.carray` wants."""
 
     def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -29,6 +30,11 @@ def pointer(_context: Any, address: Any) -> Any:
         return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
 
     return types.voidptr(address), generate
+
+
+# Numba has no types: these two are called by compiled code alone.
+pointer: Any = _pointer
+carray: Any = numba.carray  # type: ignore[attr-defined]
 
 
 class Block:

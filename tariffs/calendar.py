@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numba import carray
 
-from tariffs.blocks import pointer
-from tariffs.jit import jit
+from tariffs.blocks import carray, pointer
+from tariffs.jit import int64, jit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,9 +124,9 @@ def local_ms(b: Any, at: int, zone: int, time_ms: int) -> int:
     pages = carray(pointer(b[at + PAGE_OF]), b[at + PAGE_OF + 1], np.int32)
     offsets = carray(pointer(b[at + OFFSETS_MS]), b[at + OFFSETS_MS + 1], np.int32)
     day = time_ms // DAY_MS
-    page = np.int64(pages[day - b[at + FIRST_DAY]])
+    page = int64(pages[day - b[at + FIRST_DAY]])
     quarter = (time_ms - day * DAY_MS) // QUARTER_MS
-    return np.int64(time_ms + offsets[(page * b[at + ZONES] + zone) * QUARTERS_A_DAY + quarter])
+    return int64(time_ms + offsets[(page * b[at + ZONES] + zone) * QUARTERS_A_DAY + quarter])
 
 
 @jit

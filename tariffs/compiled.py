@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import carray
 
-from tariffs.blocks import Block, pointer
+from tariffs.blocks import Block, carray, pointer
 from tariffs.calendar import CALENDAR_PLACES, PERIODS
 from tariffs.jit import jit
 from tariffs.model import EVER_MS, NEVER_MS, Book, Offer, Plan, Price, Rule

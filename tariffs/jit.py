@@ -12,15 +12,25 @@ import fcntl
 import hashlib
 import os
 import tempfile
-import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+if TYPE_CHECKING:
+
+    def int64(value: Any) -> int:
+        """Widen a field of a row to the one integer type of compiled code."""
+        ...
+else:
+    from numpy import int64
+
+__all__ = ["int64", "jit", "jit_once"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,12 +72,11 @@ class _CompilerLock:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "lock"
-        self._threads = threading.RLock()
         self._depth = 0
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> None:
-        self._threads.acquire()
+        global_compiler_lock.acquire()  # among threads; one may take it again
         self._depth += 1
         if self._depth == 1:
             self._file = self._path.open("wb")
@@ -77,17 +86,18 @@ class _CompilerLock:
         self._depth -= 1
         if self._depth == 0 and self._file is not None:
             self._file.close()  # which gives the lock back
-        self._threads.release()
+        global_compiler_lock.release()
 
 
 CACHE = cache_folder()
 LOCK = _CompilerLock(CACHE)
-numba.config.CACHE_DIR = str(CACHE)
+COMPILER: Any = numba  # its types cover too little of what is used here
+COMPILER.config.CACHE_DIR = str(CACHE)
 
 
 def _plain(argument: Any) -> Any:
     """The one integer type for all integers, constants among them; other types as they are."""
-    argument = types.unliteral(argument)
+    argument = COMPILER.types.unliteral(argument)
     return types.int64 if isinstance(argument, types.Integer) else argument
 
 
@@ -108,7 +118,7 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     are passed as int64: otherwise each constant and each width would make a version of its own,
     and compiling would take minutes.
     """
-    compiled = numba.njit(cache=True, nogil=True)(function)
+    compiled = COMPILER.njit(cache=True, nogil=True)(function)
     template_of, compile_for = compiled.get_call_template, compiled.compile
 
     def compile_locked(signature: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tariffs.compiled import NONE, bands, books, lists, packages, plans, rules, taxes
-from tariffs.jit import jit
+from tariffs.jit import int64, jit
 
 UNKNOWN_PLAN, COVERED, RULES = range(3)
 SEPARATOR = 0x1F  # between the package names of an account's list
@@ -50,8 +50,8 @@ class Words(NamedTuple):
 @jit
 def listed(numbers: Any, at: int, length: int, number: int) -> bool:
     """Whether a sorted list holds a number."""
-    low = np.int64(at)
-    past = low + np.int64(length)
+    low = int64(at)
+    past = low + int64(length)
     end = past
     while low < past:
         middle = (low + past) // 2
@@ -72,10 +72,10 @@ def holds(numbers: Any, at: int, length: int, number: int) -> bool:
 def same_name(words: Any, name: int, data: Any, at: int, length: int) -> bool:
     """Whether a name's text equals a range of other bytes."""
     row = words.rows[name]
-    if np.int64(row.len) != length:
+    if int64(row.len) != length:
         return False
-    for step in range(length):
-        if words.data[np.int64(row.at) + step] != data[at + step]:
+    for step in range(length):  # noqa: SIM110 - compiled code has no generators
+        if words.data[int64(row.at) + step] != data[at + step]:
             return False
     return True
 
@@ -85,11 +85,11 @@ def is_region_or_parent(words: Any, parent: int, region: int) -> bool:
     """Whether `parent` is the region, or "SE" to its "SE-AB"."""
     if parent == region:
         return True
-    length = np.int64(words.rows[parent].len)
+    length = int64(words.rows[parent].len)
     row = words.rows[region]
-    if length == 0 or np.int64(row.len) <= length or words.data[np.int64(row.at) + length] != 45:
+    if length == 0 or int64(row.len) <= length or words.data[int64(row.at) + length] != 45:
         return False
-    return same_name(words, parent, words.data, np.int64(row.at), length)
+    return same_name(words, parent, words.data, int64(row.at), length)
 
 
 @jit
@@ -97,16 +97,16 @@ def tax_percent_micros(b: Any, words: Any, book: int, region: int) -> int:
     """The rate of the longest region name that fits, else of "*", else 0 (section 3)."""
     row = books(b)[book]
     longest = -1
-    percent_micros = np.int64(0)
+    percent_micros = int64(0)
     for number in range(row.taxes_at, row.taxes_at + row.taxes_len):
         tax = taxes(b)[number]
         name = words.rows[tax.region]
         any_region = name.len == 1 and words.data[name.at] == 42
-        length = np.int64(0) if any_region else np.int64(name.len)
-        fits = any_region or is_region_or_parent(words, np.int64(tax.region), region)
+        length = int64(0) if any_region else int64(name.len)
+        fits = any_region or is_region_or_parent(words, int64(tax.region), region)
         if fits and length > longest:
             longest = length
-            percent_micros = np.int64(tax.percent_micros)
+            percent_micros = int64(tax.percent_micros)
     return percent_micros
 
 
@@ -116,8 +116,8 @@ def package_row(b: Any, book: int, name: int) -> int:
     row = books(b)[book]
     for number in range(row.packages_at, row.packages_at + row.packages_len):
         if packages(b)[number].name == name:
-            return np.int64(number)
-    return np.int64(NONE)
+            return int64(number)
+    return int64(NONE)
 
 
 @jit
@@ -133,8 +133,8 @@ def plan_row(b: Any, book: int, plan: int) -> int:
     row = books(b)[book]
     for number in range(row.plans_at, row.plans_at + row.plans_len):
         if plans(b)[number].name == plan:
-            return np.int64(number)
-    return np.int64(NONE)
+            return int64(number)
+    return int64(NONE)
 
 
 @jit
@@ -144,12 +144,12 @@ def covering_package(
     """The first package that covers a content: the plan's own, then those subscribed to."""
     row = plans(b)[plan]
     for place in range(row.includes_at, row.includes_at + row.includes_len):
-        package = package_row(b, book, np.int64(lists(b)[place]))
+        package = package_row(b, book, int64(lists(b)[place]))
         if package != NONE and in_package(b, package, content):
             return package
     subscribed = words.rows[subscribed_to]
-    at = np.int64(subscribed.at)
-    end = at + np.int64(subscribed.len)
+    at = int64(subscribed.at)
+    end = at + int64(subscribed.len)
     start = at
     while start < end:
         past = start
@@ -159,7 +159,7 @@ def covering_package(
         if found != NONE and in_package(b, found, content):
             return found
         start = past + 1
-    return np.int64(NONE)
+    return int64(NONE)
 
 
 @jit
@@ -167,10 +167,10 @@ def _package_of_text(b: Any, words: Any, book: int, at: int, length: int) -> int
     """A book's package by a range of the names' own bytes, or NONE."""
     row = books(b)[book]
     for number in range(row.packages_at, row.packages_at + row.packages_len):
-        name = np.int64(packages(b)[number].name)
+        name = int64(packages(b)[number].name)
         if same_name(words, name, words.data, at, length):
-            return np.int64(number)
-    return np.int64(NONE)
+            return int64(number)
+    return int64(NONE)
 
 
 @jit
@@ -187,14 +187,14 @@ def rule_fits(b: Any, words: Any, book: int, rule: int, match: Any) -> bool:
     if row.package_len != NONE:
         inside = False
         for place in range(row.package_at, row.package_at + row.package_len):
-            package = package_row(b, book, np.int64(numbers[place]))
+            package = package_row(b, book, int64(numbers[place]))
             inside = inside or (package != NONE and in_package(b, package, match.content))
         if not inside:
             return False
     if row.region_len == NONE:
         return True
     for place in range(row.region_at, row.region_at + row.region_len):
-        if is_region_or_parent(words, np.int64(numbers[place]), np.int64(match.region)):
+        if is_region_or_parent(words, int64(numbers[place]), int64(match.region)):
             return True
     return False
 
@@ -205,17 +205,15 @@ def resolve(b: Any, words: Any, match: Any, candidates: Any, used: int) -> int:
 
     Candidates past the first rule without bands can never be reached and are left out.
     """
-    book = np.int64(match.book)
-    plan = plan_row(b, book, np.int64(match.plan))
+    book = int64(match.book)
+    plan = plan_row(b, book, int64(match.plan))
     match.plan_row = plan
     match.rules_at = used
     match.rules_len = 0
     if plan == NONE:
         match.outcome = UNKNOWN_PLAN
         return used
-    package = covering_package(
-        b, words, book, plan, np.int64(match.packages), np.int64(match.content)
-    )
+    package = covering_package(b, words, book, plan, int64(match.packages), int64(match.content))
     if package != NONE:
         match.outcome = COVERED
         match.covered_by = packages(b)[package].rule_name
@@ -239,7 +237,7 @@ def band_member(b: Any, band: Any, local_day: int) -> bool:
     numbers = lists(b)
     if listed(numbers, band.except_dates_at, band.except_dates_len, local_day):
         return False
-    return bool((np.int64(band.days) >> weekday) & 1) or listed(
+    return bool((int64(band.days) >> weekday) & 1) or listed(
         numbers, band.dates_at, band.dates_len, local_day
     )
 
@@ -259,11 +257,11 @@ def in_band(b: Any, band_row: int, local_ms: int) -> bool:
 def first_rule(b: Any, match: Any, candidates: Any, local_ms: int) -> int:
     """The first candidate one of whose bands holds now, or NONE."""
     for place in range(match.rules_at, match.rules_at + match.rules_len):
-        rule = np.int64(candidates[place])
+        rule = int64(candidates[place])
         row = rules(b)[rule]
         if row.band_len == NONE:
             return rule
         for number in range(row.band_at, row.band_at + row.band_len):
-            if in_band(b, np.int64(lists(b)[number]), local_ms):
+            if in_band(b, int64(lists(b)[number]), local_ms):
                 return rule
-    return np.int64(NONE)
+    return int64(NONE)

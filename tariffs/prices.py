@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tariffs.jit import jit
+from tariffs.jit import int64, jit
 from tariffs.model import PERCENT_MICROS_WHOLE
 
 PER_UNIT, GRADUATED, VOLUME, PACKAGE, FLAT = range(5)
@@ -70,9 +70,9 @@ def price_micros(price: Any, tiers: Any, quantity_ms: int) -> int:
     if price.model == PACKAGE:
         return -(-quantity_ms // price.size_ms) * price.amount_micros
     if price.model == FLAT:
-        return np.int64(price.amount_micros)
-    at = np.int64(price.tiers_at)
-    last = at + np.int64(price.tiers_len) - 1
+        return int64(price.amount_micros)
+    at = int64(price.tiers_at)
+    last = at + int64(price.tiers_len) - 1
     while at < last and quantity_ms > tiers[at].upper_ms:
         at += 1
     tier = tiers[at]

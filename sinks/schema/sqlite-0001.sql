@@ -77,9 +77,10 @@ CREATE TABLE charges (
     steps TEXT NOT NULL
 ) STRICT;
 
--- No charge twice. The slot comes first, so that a commit touches the pages of its own hours, and
--- costs the same however much is stored. A repeated usage charge has the same slot and account.
-CREATE UNIQUE INDEX charges_once ON charges (slot, account, charge_id);
+-- To find a charge. The slot comes first, so that a commit touches the pages of its own hours, and
+-- costs the same however much is stored. Not unique: a session that is opened again at the same
+-- instant by late copies of its records makes another charge of the same name.
+CREATE INDEX charges_by_slot ON charges (slot, account, charge_id);
 
 -- A purchase given twice might have another time, hence another slot; there are few of them.
 CREATE UNIQUE INDEX charges_once_ordered ON charges (charge_id) WHERE type <> 'usage';

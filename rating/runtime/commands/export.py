@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import click
 
 from rating.runtime.commands.options import store_option
@@ -43,4 +45,4 @@ def export(what: str, store: str, form: str, out: str) -> None:
     from sinks.store import open_store
 
     with open_store(store, create=False) as opened, opened_output(out) as stream:
-        write(opened, what, form, stream)
+        write(opened, cast("Any", what), cast("Any", form), stream)
