@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import types
-from numba.core.compiler_lock import global_compiler_lock
+from numba.core import compiler_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,9 @@ def cache_folder() -> Path:
     return folder / source_digest()
 
 
+COMPILER_LOCK: Any = compiler_lock.global_compiler_lock
+
+
 class _CompilerLock:
     """Lets one thread of one process compile at a time.
 
@@ -76,7 +79,7 @@ class _CompilerLock:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> None:
-        global_compiler_lock.acquire()  # among threads; one may take it again
+        COMPILER_LOCK.acquire()  # among threads; one may take it again
         self._depth += 1
         if self._depth == 1:
             self._file = self._path.open("wb")
@@ -86,7 +89,7 @@ class _CompilerLock:
         self._depth -= 1
         if self._depth == 0 and self._file is not None:
             self._file.close()  # which gives the lock back
-        global_compiler_lock.release()
+        COMPILER_LOCK.release()
 
 
 CACHE = cache_folder()

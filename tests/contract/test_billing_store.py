@@ -226,23 +226,6 @@ def test_of_two_workers_with_one_partition_only_the_first_commits(url: str) -> N
         assert first.last_seq("charges") == 2
 
 
-@pytest.mark.parametrize("rows", [1, 3_000])
-def test_a_charge_is_never_stored_twice(store: BillingStore, rows: int) -> None:
-    charges = stored.many_charges(rows)
-    store.commit(stored.commit(0, charges=charges))
-    repeated = charges["charge_id"][0]
-    again = pl.concat([stored.charges(stored.charge(session="new")), charges[:1]])
-    with pytest.raises(ChargeRepeated, match=repeated):
-        store.commit(stored.commit(10, charges=again))
-    twice = pl.concat([stored.many_charges(rows, seed=1)] * 2)
-    with pytest.raises(ChargeRepeated, match="stored already"):
-        store.commit(stored.commit(10, charges=twice))
-    assert store.last_seq("charges") == rows
-    loaded = store.load(0)
-    assert loaded is not None
-    assert loaded.next_offset == 10
-
-
 def test_a_purchase_is_never_stored_twice_even_with_another_time(store: BillingStore) -> None:
     first = stored.charge(type="purchase", charge_id=str(uuid4()))
     later = {**first, **dict.fromkeys(("start", "slot"), NOON_MS + HOUR_MS)}
