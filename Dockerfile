@@ -16,7 +16,7 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
 FROM python:3.12-slim
 COPY --from=build /opt/ratecast /opt/ratecast
 ENV PATH=/opt/ratecast/bin:$PATH \
-    NUMBA_CACHE_DIR=/var/cache/ratecast
+    RATECAST_CACHE_DIR=/var/cache/ratecast
 RUN useradd --create-home ratecast \
     && install --directory --owner=ratecast /var/cache/ratecast /work
 USER ratecast

@@ -141,7 +141,8 @@ class LogReader:
     @property
     def bytes_read(self) -> int:
         """How much of bytes_total was read so far."""
-        return self._bytes_closed + (self._stream.bytes_read if self._stream else 0)
+        stream = self._stream  # which another thread may close meanwhile
+        return self._bytes_closed + (stream.bytes_read if stream else 0)
 
     def __iter__(self) -> Iterator[LogChunk]:
         """Read on; a chunk's lines count as taken when the next one is asked for."""

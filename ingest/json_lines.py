@@ -55,9 +55,10 @@ def decode_lines(
     Raises: ValueError if there are more bytes than a row can point to.
     """
     text = padded(raw)
-    line_count = count_lines(text, 0, len(text)) - PADDING
-    if rows is None or len(rows) < line_count:
-        rows = np.empty(line_count, USAGE)
+    # The last line may have no end but the first line end of the padding.
+    lines_max = count_lines(text, 0, len(text)) - PADDING + 1
+    if rows is None or len(rows) < lines_max:
+        rows = np.empty(lines_max, USAGE)
     words = rows.view(np.uint32).reshape(-1, ROW_WORDS)
     found = np.zeros((len(FIELDS), 2), np.int64)
     rows = rows[: scan_lines(text, rows, words, FIRST_GUESSES.copy(), found)]

@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-import rating.jit  # noqa: F401  (says where compiled code is kept)
+from rating.jit import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +44,12 @@ OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function that makes no arrays; otherwise as `rating.jit` does."""
-    return cast("Callable[P, R]", numba.njit(**OPTIONS)(function))
+    return cast("Callable[P, R]", locked(numba.njit(**OPTIONS)(function)))
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """As `jit`, but compiled into each caller; for small functions on the path of every byte."""
-    return cast("Callable[P, R]", numba.njit(forceinline=True, **OPTIONS)(function))
+    return cast("Callable[P, R]", locked(numba.njit(forceinline=True, **OPTIONS)(function)))
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:

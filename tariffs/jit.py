@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     from numpy import int64
 
-__all__ = ["int64", "jit", "jit_once"]
+__all__ = ["int64", "jit", "jit_once", "locked"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,6 +113,18 @@ def jit_once(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", numba.njit(inline="always")(function))
 
 
+def locked(compiled: Any) -> Any:
+    """Let a compiled function be compiled by one thread of one process at a time."""
+    compile_for = compiled.compile
+
+    def compile_locked(signature: Any) -> Any:
+        with LOCK:
+            return compile_for(signature)
+
+    compiled.compile = compile_locked
+    return compiled
+
+
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call, keeping its types for the type checker.
 
@@ -121,16 +133,11 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     are passed as int64: otherwise each constant and each width would make a version of its own,
     and compiling would take minutes.
     """
-    compiled = COMPILER.njit(cache=True, nogil=True)(function)
-    template_of, compile_for = compiled.get_call_template, compiled.compile
-
-    def compile_locked(signature: Any) -> Any:
-        with LOCK:
-            return compile_for(signature)
+    compiled = locked(COMPILER.njit(cache=True, nogil=True)(function))
+    template_of = compiled.get_call_template
 
     def call_template(arguments: Any, keywords: Any) -> Any:
         return template_of(tuple(_plain(argument) for argument in arguments), keywords)
 
     compiled.get_call_template = call_template
-    compiled.compile = compile_locked
     return cast("Callable[P, R]", compiled)

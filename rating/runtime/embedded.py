@@ -195,8 +195,7 @@ class _Run:
             if not any(stage.failure for stage in stages):
                 stages[1].join()
             stop.set()
-            for stage in stages:
-                stage.join()
+            stages[1].join()  # the other one may be waiting for input that never comes
         for stage in stages:
             if stage.failure:
                 raise stage.failure

@@ -6,17 +6,24 @@ import csv
 import gzip
 import io
 import json
+import os
+import re
+import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 import zstandard
 from click.testing import CliRunner, Result
 
 from rating.runtime.cli import main
 
-NORDIC = Path(__file__).parents[1] / "golden" / "nordic"
+ROOT = Path(__file__).parents[2]
+NORDIC = ROOT / "tests" / "golden" / "nordic"
 BOOK = NORDIC / "nordic-2026-01.toml"
 LOG = NORDIC / "evening.ndjson"
 COMMANDS = ["demo", "rate", "status", "explain", "export", "tariffs", "simulate"]
@@ -32,11 +39,11 @@ def ratecast(*words: str | Path, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words], input=stdin)
 
 
-def rated(*words: str | Path) -> dict[str, object]:
+def rated(*words: str | Path) -> dict[str, Any]:
     """The JSON summary of a run that must be well."""
     result = ratecast("rate", "--tariffs", BOOK, "--json", *words)
     assert result.exit_code == 0, result.output
-    summary: dict[str, object] = json.loads(result.stdout)
+    summary: dict[str, Any] = json.loads(result.stdout)
     return summary
 
 
@@ -80,7 +87,7 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", look],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
@@ -164,7 +171,248 @@ def test_output_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 def test_the_nordic_evening_is_rated_to_the_last_digit() -> None:
     summary = rated("--close", LOG)
-    assert summary["counts"]["records"] == 562  # type: ignore[index]
-    assert all(law["holds"] for law in summary["laws"])  # type: ignore[attr-defined]
+    assert summary["counts"]["records"] == 562
+    assert summary["charges"] == {"usage": 11, "purchase": 1}
+    assert summary["revenue"] == [{"currency": "SEK", "total": 124_333_333, "unfunded": 200_000}]
+    assert summary["suspense"] == {"malformed": 1, "no_rule": 1}
+    assert summary["sessions_open"] == 0
+    assert all(law["holds"] for law in summary["laws"])
     with (NORDIC / "charges.csv").open() as golden:
         assert in_golden_order(charges()) == list(csv.DictReader(golden))
+
+
+def test_a_summary_can_be_read_by_a_person() -> None:
+    result = ratecast("rate", "--tariffs", BOOK, "--close", LOG)
+    assert result.exit_code == 0
+    for line in (
+        "revenue, SEK                  124.133333",
+        "unfunded beside it                0.20",
+    ):
+        assert line in result.stdout
+    assert "BROKEN" not in result.stdout
+
+
+def test_the_same_command_again_changes_nothing() -> None:
+    rated("--close", LOG)
+    before = charges()
+    summary = rated("--close", LOG)
+    assert summary["counts"]["records"] == 0
+    assert summary["skipped"] == [str(LOG)]
+    assert charges() == before
+
+
+def test_a_log_that_grows_in_any_batches_gives_the_same_charges() -> None:
+    lines = LOG.read_bytes().splitlines(keepends=True)
+    log = Path("log.ndjson")
+    log.write_bytes(b"".join(lines[:300]))
+    first = rated("--batch", "7", log)
+    assert first["counts"]["records"] == 300
+    assert first["sessions_open"] > 0
+    log.write_bytes(b"".join(lines))
+    assert rated("--batch", "100", "--close", log)["counts"]["records"] == 262
+    with (NORDIC / "charges.csv").open() as golden:
+        assert in_golden_order(charges()) == list(csv.DictReader(golden))
+
+
+def test_standard_input_is_a_log() -> None:
+    words = ("rate", "--tariffs", BOOK, "--close", "--json", "-")
+    result = ratecast(*words, stdin=LOG.read_bytes())
+    assert result.exit_code == 0, result.output
+
+
+def test_parquet_holds_every_charge() -> None:
+    rated("--close", "--parquet", "lake", LOG)
+    found = pl.read_parquet("lake/charges/**/*.parquet")
+    assert sorted(found["charge_id"]) == sorted(row["charge_id"] for row in charges())
+
+
+# --- exit codes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rate", "--tariffs", BOOK, "no-such.ndjson"], "no-such.ndjson: does not exist"),
+        (["rate", "--tariffs", "no-such.toml", LOG], "no-such.toml:1: the file cannot be read"),
+        (["rate", "--tariffs", BOOK, "--store", "mysql://x/y", LOG], "no store of kind 'mysql'"),
+        (["rate", "--tariffs", BOOK, "--store", BOOK, LOG], "nordic-2026-01.toml"),
+        (["rate", "--tariffs", BOOK, "--store", "no/such/bills.db", LOG], "no/such"),
+        (["status"], "ratecast.db"),
+        (["explain", "x", "--store", "bills.db"], "bills.db"),
+        (["export", "charges"], "ratecast.db"),
+    ],
+    ids=lambda value: " ".join(map(str, value[:2])) if isinstance(value, list) else "",
+)
+def test_an_error_of_the_user_is_one_sentence(words: list[str | Path], said: str) -> None:
+    result = ratecast(*words)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+
+
+def test_a_charge_that_is_not_there_is_said() -> None:
+    rated("--close", LOG)
+    result = ratecast("explain", "06a13b46-0000-0000-0000-000000000000")
+    assert result.exit_code == 1
+    assert "there is no charge 06a13b46-0000-0000-0000-000000000000" in result.stderr
+
+
+def test_a_damaged_log_is_rated_as_far_as_it_goes_and_exits_with_3() -> None:
+    packed = gzip.compress(LOG.read_bytes())
+    log = Path("log.ndjson.gz")
+    log.write_bytes(packed[: len(packed) // 2])
+    result = ratecast("rate", "--tariffs", BOOK, "--json", log)
+    assert result.exit_code == 3
+    assert 0 < json.loads(result.stdout)["counts"]["records"] < 562
+    assert result.stderr.startswith("Warning: log.ndjson.gz: ")
+    log.write_bytes(packed)
+    rated("--close", log)
+    with (NORDIC / "charges.csv").open() as golden:
+        assert in_golden_order(charges()) == list(csv.DictReader(golden))
+
+
+def test_a_store_that_does_not_add_up_exits_with_4() -> None:
+    rated("--close", LOG)
+    assert ratecast("status").exit_code == 0
+    with sqlite3.connect("ratecast.db") as store:
+        store.execute("UPDATE charges SET watched_ms = watched_ms + 1 WHERE seq = 1")
+        store.execute("UPDATE accounts SET balance = balance - 1 WHERE account = 'bo'")
+    store.close()
+    result = ratecast("status")
+    assert result.exit_code == 4
+    assert "BROKEN  all watched time is in charges, open lines or suspense: " in result.stdout
+    assert "16,408,000 ms watched, but 16,408,001 ms found" in result.stdout
+    assert "1 accounts have another balance" in result.stdout
+
+
+def test_an_interrupted_run_says_so_and_exits_with_130() -> None:
+    run = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from rating.runtime.cli import main; main()"),
+            *("rate", "--tariffs", str(BOOK), "--batch", "100", "-"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert run.stdin is not None
+    run.stdin.write(LOG.read_bytes())
+    run.stdin.flush()
+    while True:  # until it has begun; it then waits for more
+        result = ratecast("status", "--json")
+        if result.exit_code == 0 and json.loads(result.stdout)["counts"]:
+            break
+    run.send_signal(signal.SIGINT)
+    said = run.communicate()[1]
+    assert run.returncode == 130
+    assert said.startswith(b"Interrupted. What was committed is kept")
+
+
+# --- what the store holds -----------------------------------------------------------------------
+
+
+def test_status_adds_up_the_store() -> None:
+    rated(LOG)
+    result = ratecast("status", "--json")
+    assert result.exit_code == 0
+    standing = json.loads(result.stdout)
+    assert standing["counts"]["records"] == 562
+    assert [book["id"] for book in standing["books"]] == ["nordic-2026-01"]
+    assert standing["sessions_open"] > 0
+    assert all(law["holds"] for law in standing["laws"])
+
+
+def test_status_can_be_read_by_a_person() -> None:
+    rated("--close", LOG)
+    text = ratecast("status").stdout
+    assert "nordic-2026-01  SEK, Europe/Stockholm, from 2026-01-01 00:00:00 UTC" in text
+    assert "prepaid balances, SEK               4.60" in text
+
+
+def test_a_charge_is_explained_step_by_step() -> None:
+    rated("--close", LOG)
+    text = ratecast("explain", "0dfadad1-49c7-52f3-90d4-a13b79ed42e6").stdout
+    for line in (
+        "Charge 0dfadad1-49c7-52f3-90d4-a13b79ed42e6: 1.733333 SEK",
+        "account anna watched sport-hd (channel, uhd) on tv, session a3",
+        "Friday 2026-03-06 20:00:00 to 20:25:20 (Europe/Stockholm)",
+        "6.00 an hour up to 2 hours in a month, then 4.00 an hour",
+        "billed        26 min   premium-hours, this viewing: 2 h 45 min to 3 h 10 min 20 s",
+        "free             0 s   welcome-half-hour, month 2026-03: 30 min to 30 min",
+        "gross       1.733333   premium-hours, month 2026-03: 2 h 15 min to 2 h 41 min",
+        "capped          0.00   premium-cap, month 2026-03: 13.00 to 14.733333",
+        "tax         0.346667   25 %, included in net, for region SE",
+    ):
+        assert line in text
+
+
+def test_an_explanation_is_json_for_a_program() -> None:
+    rated("--close", LOG)
+    words = ("explain", "777b1d06-176f-5847-8afa-8e11e47e8b8a", "--json")
+    explanation = json.loads(ratecast(*words).stdout)
+    assert explanation["charge"]["total"] == 400_000
+    assert explanation["steps"][-1]["step"] == "balance"
+    assert explanation["steps"][-1]["moved"] == -400_000
+
+
+@pytest.mark.parametrize(
+    ("what", "rows"),
+    [("charges", 12), ("suspense", 2), ("signals", 6), ("balances", 3), ("orders", 2)],
+)
+def test_all_that_the_store_holds_can_be_exported(what: str, rows: int) -> None:
+    rated("--close", LOG)
+    lines = ratecast("export", what).stdout.splitlines()
+    assert len([json.loads(line) for line in lines]) == rows
+    ratecast("export", what, "--format", "csv", "--out", "all.csv.gz")
+    with gzip.open("all.csv.gz", "rt") as table:
+        assert len(list(csv.DictReader(table))) == rows
+
+
+def test_open_sessions_can_be_exported() -> None:
+    opened = rated(LOG)["sessions_open"]
+    assert len(ratecast("export", "sessions").stdout.splitlines()) == opened
+
+
+# --- demo and readme ----------------------------------------------------------------------------
+
+
+def test_the_demo_runs_through_and_makes_room_for_itself() -> None:
+    for _ in range(2):
+        result = ratecast("demo", "--households", "20", "--hours", "1", "--folder", "show")
+        assert result.exit_code == 0, result.output
+    assert "How one of these charges came about" in result.stdout
+    (charge_id,) = set(re.findall(r"explain (\S+) --store", result.stdout))
+    assert ratecast("explain", charge_id, "--store", "show/ratecast.db").exit_code == 0
+    assert ratecast("status", "--store", "show/ratecast.db").exit_code == 0
+
+
+def test_the_demo_takes_no_folder_that_holds_something_else() -> None:
+    Path("mine").mkdir()
+    Path("mine/letter.txt").write_text("dear")
+    result = ratecast("demo", "--households", "20", "--folder", "mine")
+    assert result.exit_code == 2
+    assert "mine holds something else" in result.stderr
+    assert Path("mine/letter.txt").read_text() == "dear"
+
+
+def test_the_tour_of_the_readme_comes_out_as_it_says() -> None:
+    blocks = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (book,) = [text for language, text in blocks if language == "toml"]
+    (log,) = [text for _, text in blocks if text.startswith('{"type"')]
+    Path("book.toml").write_text(book)
+    Path("events.ndjson").write_text(log)
+    sessions = [text for _, text in blocks if text.startswith("$ ratecast")]
+    assert len(sessions) == 2
+    for text in sessions:
+        command, _, expected = text.removeprefix("$ ratecast ").partition("\n")
+        result = ratecast(*command.split())
+        assert result.exit_code == 0, result.output
+        assert timeless(result.stdout) == timeless(expected)
+
+
+def timeless(text: str) -> str:
+    """Without the one line that says how long it took."""
+    return re.sub(r"in [0-9.]+ s \([0-9,]+ a second\)", "in some time", text)
