@@ -75,8 +75,9 @@ NUMBERS = INTEGERS | st.sampled_from(
         "NaN",
         "Infinity",
         "-Infinity",
+        "0." + "0" * 400,
+        "9" * 4301,
     ]
-    + ["0." + "0" * 400, "9" * 4301]
 )
 TIMES = st.sampled_from(
     [
@@ -105,8 +106,9 @@ TIMES = st.sampled_from(
         "2000-02-29T00:00:00Z",
         "2026-03-06T20:00Z",
         "2026",
+        "2026-03-06 20:00:00Z",
+        "202٦-03-06T20:00:00Z",
     ]
-    + ["2026-03-06 20:00:00Z", "202\u0666-03-06T20:00:00Z"]
 ).map(json.dumps) | st.datetimes().map(
     lambda at: json.dumps(at.isoformat(timespec="milliseconds") + "+02:30")
 )
@@ -125,8 +127,12 @@ AMOUNTS = st.sampled_from(
         "1.",
         ".5",
         "1,5",
+        "",
+        "1" * 30,
+        "0" * 30 + "1",
+        "0.000000",
+        "١",
     ]
-    + ["", "1" * 30, "0" * 30 + "1", "0.000000", "\u0661"]
 ).map(json.dumps)
 SCALARS = (
     TEXTS | NUMBERS | TIMES | AMOUNTS | st.sampled_from(["true", "false", "null", "nul", "trua"])
