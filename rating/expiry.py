@@ -88,6 +88,9 @@ def sort_due(s: Any, minutes: Any, slots: Any, idle_before_ms: int, idle: Any) -
         minutes[place] = NOT_DUE
         if row.live == 1 and row.due == waits:
             if row.seen_ms < idle_before_ms:
+                # A slot may wait twice in one bucket: for a session that ended, and for one that
+                # took its slot within the same minute. It must be closed once.
+                row.due = NOT_DUE
                 idle[found] = slot
                 found += 1
             else:

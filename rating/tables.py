@@ -345,6 +345,7 @@ def remove(index: Any, hashed: int, slot: int) -> None:
     entry = hashed << 32 | slot
     place = hashed & mask
     while index[place] != entry:
+        assert index[place] != EMPTY  # the entry is not there: a search would never end
         place = (place + 1) & mask
     hole = place
     place = (place + 1) & mask
