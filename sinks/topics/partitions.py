@@ -28,7 +28,7 @@ def partitions_of(keys: Sequence[bytes], partitions: int) -> NDArray[np.int64]:
     found = np.empty(len(keys), np.int64)
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        alike = np.frombuffer(b"".join(keys[row] for row in rows), np.uint8)
+        alike = np.frombuffer(b"".join(keys[row] for row in rows.tolist()), np.uint8)
         found[rows] = _murmur2(alike.reshape(len(rows), int(length))) & POSITIVE
     return found % partitions
 

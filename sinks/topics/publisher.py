@@ -116,6 +116,7 @@ class TopicPublisher:
         while not stop.is_set():
             claim = await self._claim()
             if claim is None:
+                self._report(await asyncio.to_thread(self._standing))
                 await _wait(stop, STANDBY_S)
                 continue
             try:
@@ -141,6 +142,10 @@ class TopicPublisher:
                     return
             await _wait(stop, POLL_S)
             idle_s += POLL_S
+
+    def _standing(self) -> Published:
+        """How far whoever publishes has come."""
+        return Published(self._kind, 0, self._cursor(), self._store.last_seq(self._kind))
 
     def _cursor(self) -> int:
         cursor = self._store.cursor(cursor_name(self._kind))
