@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -23,17 +24,30 @@ def rate_log(
     *,
     batch: int | None = None,
     close: bool = True,
-    restart: bool = False,
 ) -> Outcome:
-    """Rate a log in batches of so many lines; `restart` loads the rater anew before each."""
+    """Rate a log in batches of so many lines."""
     kept = list(lines)
+    size = batch or max(1, len(kept))
+    edges = [*range(0, len(kept), size), len(kept)]
+    return rate_batches(books, kept, edges, lambda _: False, close=close)
+
+
+def rate_batches(
+    books: Sequence[Book],
+    kept: Sequence[bytes],
+    edges: Sequence[int],
+    restarts: Callable[[int], bool],
+    *,
+    close: bool = True,
+) -> Outcome:
+    """Rate a log cut at `edges`; before each line for which `restarts` says so, load it anew."""
     rater = Rater(books)
     chunks: dict[tuple[str, int], Any] = {}
     results: list[BatchResult] = []
-    for first in range(0, len(kept), batch or max(1, len(kept))):
-        if restart:
+    for first, past in pairwise(edges):
+        if restarts(first):
             rater = Rater(books, chunks.values())
-        part = kept[first : first + (batch or len(kept))]
+        part = kept[first:past]
         raw = b"".join(line + b"\n" for line in part)
         result = rater.rate(decode_lines(raw, _locate(raw, first)))
         results.append(result)
