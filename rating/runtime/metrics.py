@@ -224,8 +224,8 @@ class Metrics:
 
     def published(self, report: Published) -> None:
         """Say how far a topic has come."""
-        self._published.labels(report.kind).inc(report.rows)
-        self._publish_lag.labels(report.kind).set(report.last_seq - report.seq)
+        self._published.labels(report.topic).inc(report.rows)
+        self._publish_lag.labels(report.topic).set(report.last_seq - report.seq)
 
     def publisher_failed(self) -> None:
         """Count that publishing has to begin again."""

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from sinks.parquet import write_parquet
-from sinks.topics.publisher import BATCH_BYTES, PublishError, TopicPublisher
+from sinks.topics.publisher import BATCH_BYTES, PublishError, TopicPublisher, topic_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -62,13 +62,17 @@ async def publish_once(
     access: KafkaAccess,
     kinds: Sequence[Kind],
     report: Callable[[Published], None],
+    *,
+    prefix: str = "",
 ) -> dict[Kind, int]:
     """Bring topics up to where the store stands. Returns how many messages each took.
 
     Raises: PublishError, StoreError, KafkaAccessError.
     """
-    async with opened_producer(access, kinds) as producer:
-        publishers = [TopicPublisher(store, kind, producer, report) for kind in kinds]
+    async with opened_producer(access, [topic_name(kind, prefix) for kind in kinds]) as producer:
+        publishers = [
+            TopicPublisher(store, kind, producer, report, prefix=prefix) for kind in kinds
+        ]
         sent = await asyncio.gather(*(publisher.publish() for publisher in publishers))
     return dict(zip(kinds, sent, strict=True))
 
@@ -79,6 +83,8 @@ async def publish_on(
     kinds: Sequence[Kind],
     report: Callable[[Published], None],
     stop: asyncio.Event,
+    *,
+    prefix: str = "",
 ) -> None:
     """Keep topics up with the store until told to stop. A worker runs it beside its rating.
 
@@ -86,11 +92,11 @@ async def publish_on(
     Raises: PublishError, StoreError, KafkaAccessError. What was not acknowledged is then sent by
     whoever comes next.
     """
-    async with opened_producer(access, kinds) as producer:
-        following = [
-            asyncio.create_task(TopicPublisher(store, kind, producer, report).follow(stop))
-            for kind in kinds
+    async with opened_producer(access, [topic_name(kind, prefix) for kind in kinds]) as producer:
+        publishers = [
+            TopicPublisher(store, kind, producer, report, prefix=prefix) for kind in kinds
         ]
+        following = [asyncio.create_task(publisher.follow(stop)) for publisher in publishers]
         await all_or_none(following)
 
 

@@ -54,7 +54,7 @@ class Published:
     rows: sent since the last report.
     """
 
-    kind: Kind
+    topic: str
     rows: int
     seq: int
     last_seq: int
@@ -70,7 +70,7 @@ class Page:
 
 
 class TopicPublisher:
-    """Publishes one kind of row into the topic of its name.
+    """Publishes one kind of row into one topic.
 
     producer: started, idempotent, with batches of BATCH_BYTES. One producer may serve several.
     report: called after each page, and now and then while there is nothing to send.
@@ -83,10 +83,12 @@ class TopicPublisher:
         producer: AIOKafkaProducer,
         report: Callable[[Published], None],
         *,
+        prefix: str = "",
         page_rows: int = PAGE_ROWS,
     ) -> None:
         self._store = store
         self._kind = kind
+        self._topic = topic_name(kind, prefix)
         self._producer = producer
         self._report = report
         self._page_rows = page_rows
@@ -99,7 +101,7 @@ class TopicPublisher:
         claim = await self._claim()
         if claim is None:
             raise PublisherBusy(
-                f"topic {self._kind}: another publisher is writing it from {self._store.url}; "
+                f"topic {self._topic}: another publisher is writing it from {self._store.url}; "
                 "let it do so, or stop it first"
             )
         try:
@@ -125,7 +127,7 @@ class TopicPublisher:
                 await asyncio.to_thread(claim.release)
 
     async def _claim(self) -> Claim | None:
-        return await asyncio.to_thread(self._store.claim, f"publish-{self._kind}")
+        return await asyncio.to_thread(self._store.claim, f"publish-{self._topic}")
 
     async def _follow(self, claim: Claim, stop: asyncio.Event) -> None:
         """Send on for as long as the claim holds."""
@@ -137,7 +139,7 @@ class TopicPublisher:
                 continue
             if idle_s >= STANDBY_S:
                 idle_s = 0.0
-                self._report(Published(self._kind, 0, seq, seq))
+                self._report(Published(self._topic, 0, seq, seq))
                 if not await asyncio.to_thread(claim.held):
                     return
             await _wait(stop, POLL_S)
@@ -145,10 +147,10 @@ class TopicPublisher:
 
     def _standing(self) -> Published:
         """How far whoever publishes has come."""
-        return Published(self._kind, 0, self._cursor(), self._store.last_seq(self._kind))
+        return Published(self._topic, 0, self._cursor(), self._store.last_seq(self._kind))
 
     def _cursor(self) -> int:
-        cursor = self._store.cursor(cursor_name(self._kind))
+        cursor = self._store.cursor(cursor_name(self._topic))
         return cursor.seq if cursor else 0
 
     async def _catch_up(self, seq: int, stop: asyncio.Event | None = None) -> tuple[int, int]:
@@ -170,7 +172,7 @@ class TopicPublisher:
         return sent, seq
 
     async def _read(self, after: int) -> Page | None:
-        partitions = await self._producer.partitions_for(self._kind)
+        partitions = await self._producer.partitions_for(self._topic)
         return await asyncio.to_thread(self._page, after, len(partitions))
 
     def _page(self, after: int, partitions: int) -> Page | None:
@@ -194,23 +196,28 @@ class TopicPublisher:
         """Send a page, wait until the broker has all of it, and then move the cursor."""
         try:
             waiting = [
-                await self._producer.send_batch(batch, self._kind, partition=partition)
+                await self._producer.send_batch(batch, self._topic, partition=partition)
                 for partition, batch in page.batches
             ]
             await asyncio.gather(*waiting)
         except KafkaError as error:
             raise PublishError(
-                f"topic {self._kind}: the broker did not take messages: {error or type(error).__name__}; "
+                f"topic {self._topic}: the broker did not take messages: {error or type(error).__name__}; "
                 "what it did not acknowledge is sent again at the next start"
             ) from error
-        await asyncio.to_thread(self._store.set_cursor, cursor_name(self._kind), page.last_seq)
+        await asyncio.to_thread(self._store.set_cursor, cursor_name(self._topic), page.last_seq)
         last_seq = await asyncio.to_thread(self._store.last_seq, self._kind)
-        self._report(Published(self._kind, page.rows, page.last_seq, last_seq))
+        self._report(Published(self._topic, page.rows, page.last_seq, last_seq))
 
 
-def cursor_name(kind: Kind) -> str:
+def topic_name(kind: Kind, prefix: str = "") -> str:
+    """Name the topic of a kind of row. prefix: for several operators on one Kafka."""
+    return f"{prefix}{kind}"
+
+
+def cursor_name(topic: str) -> str:
     """Name the store's cursor of a topic."""
-    return f"topic:{kind}"
+    return f"topic:{topic}"
 
 
 def pack(

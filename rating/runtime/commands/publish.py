@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -27,6 +29,12 @@ TOPICS = ("charges", "signals", "suspense")
 @click.command()
 @store_option
 @kafka_options(required=False)
+@click.option(
+    "--prefix",
+    metavar="TEXT",
+    default="",
+    help="Put this before the topics' names, where several operators share one Kafka.",
+)
 @click.option("--parquet", metavar="DIR", help="Also keep the Parquet files in DIR up to date.")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until stopped.")
 @metrics_option
@@ -36,6 +44,7 @@ def publish(
     store: str,
     kafka: str | None,
     kafka_config: str | None,
+    prefix: str,
     parquet: str | None,
     follow: bool,
     metrics: tuple[str, int] | None,
@@ -63,20 +72,31 @@ def publish(
     if kafka is None and parquet is None:
         raise click.UsageError("name where to publish to: --kafka HOST:PORT, --parquet DIR or both")
     access = KafkaAccess.read(kafka, kafka_config) if kafka else None
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", prefix):
+        raise click.UsageError("a prefix has letters, digits, '.', '_' and '-' only")
     kinds = cast("tuple[Kind, ...]", topics or TOPICS)
+    work = _Work(access, kinds, prefix, parquet)
     open_store(store, create=False).close()  # a mistyped name must not make a new store
     measured, health = Metrics(), Health()
     with open_store(store) as opened, probed(metrics, measured.registry, health):
         if follow:
-            asyncio.run(_follow(opened, access, kinds, parquet, measured, health))
+            asyncio.run(_follow(opened, work, measured, health))
         else:
-            sent = asyncio.run(_once(opened, access, kinds, parquet))
+            sent = asyncio.run(_once(opened, work))
             click.echo(json.dumps(sent) if as_json else _text(sent))
 
 
-async def _once(
-    store: BillingStore, access: KafkaAccess | None, kinds: tuple[Kind, ...], parquet: str | None
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be published where. access, parquet: None where not there."""
+
+    access: KafkaAccess | None
+    kinds: tuple[Kind, ...]
+    prefix: str
+    parquet: str | None
+
+
+async def _once(store: BillingStore, work: _Work) -> dict[str, Any]:
     """Publish what there is, with progress. Gives rows by topic."""
     import asyncio
 
@@ -85,34 +105,29 @@ async def _once(
     from sinks.parquet import write_parquet
 
     done: dict[str, Any] = {}
-    if access:
-        seqs = dict.fromkeys(kinds, 0)
-        whole = sum(store.last_seq(kind) for kind in kinds)
+    if work.access:
+        seqs: dict[str, int] = {}
+        whole = sum(store.last_seq(kind) for kind in work.kinds)
         with shown_progress("Publishing") as progress:
             sent = 0
 
             def report(published: Published) -> None:
                 nonlocal sent
                 sent += published.rows
-                seqs[published.kind] = published.seq
+                seqs[published.topic] = published.seq
                 progress(Progress(sum(seqs.values()), whole, sent))
 
-            published = await publish_once(store, access, kinds, report)
+            published = await publish_once(
+                store, work.access, work.kinds, report, prefix=work.prefix
+            )
             done.update({str(kind): rows for kind, rows in published.items()})
-    if parquet:
-        written = await asyncio.to_thread(write_parquet, store, parquet)
+    if work.parquet:
+        written = await asyncio.to_thread(write_parquet, store, work.parquet)
         done["parquet"] = written.charges + written.suspense + written.signals
     return done
 
 
-async def _follow(
-    store: BillingStore,
-    access: KafkaAccess | None,
-    kinds: tuple[Kind, ...],
-    parquet: str | None,
-    metrics: Metrics,
-    health: Health,
-) -> None:
+async def _follow(store: BillingStore, work: _Work, metrics: Metrics, health: Health) -> None:
     """Publish until a signal tells to stop."""
     import asyncio
     import signal
@@ -128,12 +143,13 @@ async def _follow(
         health.ready()
 
     tasks = [asyncio.create_task(_signs_of_life(health, stop))]
-    if access:
-        tasks.append(asyncio.create_task(publish_on(store, access, kinds, report, stop)))
+    if work.access:
+        publishing = publish_on(store, work.access, work.kinds, report, stop, prefix=work.prefix)
+        tasks.append(asyncio.create_task(publishing))
     else:
         health.ready()
-    if parquet:
-        tasks.append(asyncio.create_task(write_parquet_on(store, parquet, stop)))
+    if work.parquet:
+        tasks.append(asyncio.create_task(write_parquet_on(store, work.parquet, stop)))
     await all_or_none(tasks)
 
 
