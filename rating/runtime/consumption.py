@@ -191,7 +191,7 @@ class Consumption:
         offsets = {loop.place: loop.offset_committed for loop in self._loops.values()}
         known = {place: offset for place, offset in offsets.items() if offset is not None}
         if known:
-            with suppress(KafkaError, IllegalStateError):
+            with suppress(KafkaError, IllegalStateError, TimeoutError):
                 await asyncio.wait_for(self.consumer.commit(known), HINT_EVERY_S)
 
 

@@ -27,6 +27,13 @@ class _WithoutKafka(BootStrategy):
     enable_kafka = False
 
 
+class _Shell(faust.App):
+    """An app that keeps nothing on disk: what a worker knows is in the billing store."""
+
+    def _create_directories(self) -> None:
+        """Make none."""
+
+
 class UsageService(faust.Service):
     """Owns the consumption. failure: what it ended with."""
 
@@ -64,14 +71,15 @@ def run_worker(make: Callable[[], Consumption]) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     # What goes wrong is said once, by whoever called us.
-    for name in ("faust", "mode"):
+    for name in ("faust", "mode", __name__):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    app = faust.App("ratecast", loop=loop, web_enabled=False, autodiscover=False)
+    app = _Shell("ratecast", loop=loop, web_enabled=False, autodiscover=False)
     app.boot_strategy = _WithoutKafka(app)
     service = UsageService(make)
     worker = faust.Worker(
         app, service, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False
     )
+    worker.spinner = None
     with suppress(SystemExit):
         worker.execute_from_commandline()
     if service.failure is not None:
