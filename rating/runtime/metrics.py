@@ -11,14 +11,19 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import polars as pl
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
 
 from rating.schemas import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from prometheus_client import CollectorRegistry
 
     from rating.schemas import BatchResult
     from sinks.topics.publisher import Published
@@ -34,16 +39,17 @@ OTHER = "other"
 class Metrics:
     """All metrics of ratecast in one registry; a process moves those that it has to do with.
 
-    registry: holds each name once, so a process makes one of these.
+    registry: of its own, with the memory and processor time of the process.
     """
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.registry = registry
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._reasons: set[str] = set()
         self._rating_counters()
         self._flow_gauges()
         self._publishing()
-        build = Info("ratecast_build", "The version that runs.", registry=registry)
+        build = Info("ratecast_build", "The version that runs.", registry=self.registry)
         build.info({"version": version("ratecast")})
 
     def _rating_counters(self) -> None:
