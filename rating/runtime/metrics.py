@@ -146,11 +146,6 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
-        self._publisher_failures = Counter(
-            "ratecast_publisher_failures",
-            "Times that publishing stopped and began again.",
-            registry=registry,
-        )
 
     # --- rating ---------------------------------------------------------------------------------
 
@@ -232,7 +227,3 @@ class Metrics:
         """Say how far a topic has come."""
         self._published.labels(report.topic).inc(report.rows)
         self._publish_lag.labels(report.topic).set(report.last_seq - report.seq)
-
-    def publisher_failed(self) -> None:
-        """Count that publishing has to begin again."""
-        self._publisher_failures.inc()
