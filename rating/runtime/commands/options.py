@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,8 +23,23 @@ def store_option(function: Any) -> Any:
         show_default="ratecast.db in the current folder",
         envvar="RATECAST_STORE",
         show_envvar=True,
-        help="The billing store: a file, or sqlite:///path/to/file.db.",
+        callback=_from_file,
+        help="The billing store: a file, or sqlite:///path/to/file.db. @FILE: what the file says.",
     )(function)
+
+
+def _from_file(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Read a URL that begins with @ from a file, so that its password stands nowhere else."""
+    del context, parameter
+    if not value.startswith("@"):
+        return value
+    try:
+        lines = Path(value[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"the file {value[1:]} cannot be read: {error}") from error
+    if not lines or not lines[0].strip():
+        raise click.BadParameter(f"the file {value[1:]} is empty; its first line is the store's URL")
+    return lines[0].strip()
 
 
 def json_option(function: Any) -> Any:
