@@ -247,9 +247,11 @@ CREATE FUNCTION number_rows(
 LANGUAGE sql SET search_path = ratecast, pg_temp
 AS $$
 INSERT INTO spans (kind, upto, rows, batch, slot_min, slot_max)
-SELECT in_kind, coalesce(max(upto), 0) + in_rows, in_rows, in_batch, in_slot_min, in_slot_max
-FROM spans WHERE kind = in_kind
-HAVING in_rows > 0
+SELECT
+    in_kind,
+    coalesce((SELECT max(upto) FROM spans WHERE kind = in_kind), 0) + in_rows,
+    in_rows, in_batch, in_slot_min, in_slot_max
+WHERE in_rows > 0
 $$;
 
 CREATE FUNCTION commit_batch(
@@ -305,16 +307,17 @@ BEGIN
         book = excluded.book, time = excluded.time, total = excluded.total,
         status = excluded.status, first_play = excluded.first_play;
     DELETE FROM state USING dropped_state AS dropped
-    WHERE partition = in_partition AND state.name = dropped.name AND state.seq = dropped.seq;
-    INSERT INTO state SELECT in_partition, name, seq, payload FROM new_state
+    WHERE (state.partition, state.name, state.seq)
+        = (dropped.partition, dropped.name, dropped.seq);
+    INSERT INTO state SELECT * FROM new_state
     ON CONFLICT (partition, name, seq) DO UPDATE SET payload = excluded.payload;
     DELETE FROM sources USING new_sources AS new
-    WHERE partition = in_partition AND sources.name = new.name
-        AND sources.head_digest = new.head_digest;
+    WHERE (sources.partition, sources.name, sources.head_digest)
+        = (new.partition, new.name, new.head_digest);
     INSERT INTO sources (
         partition, name, head_bytes, head_digest, taken_bytes, taken_lines, taken_digest
     )
-    SELECT in_partition, name, head_bytes, head_digest, taken_bytes, taken_lines, taken_digest
+    SELECT partition, name, head_bytes, head_digest, taken_bytes, taken_lines, taken_digest
     FROM new_sources ORDER BY turn;
 
     IF in_charges + in_suspense + in_signals > 0 THEN
@@ -343,6 +346,16 @@ CREATE FUNCTION amount(micros bigint) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN micros * 0.000001;
 
+CREATE FUNCTION readable(raw bytea) RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+-- Bytes as text; where they are none, with whatever is no ASCII escaped.
+BEGIN
+    RETURN convert_from(raw, 'UTF8');
+EXCEPTION WHEN character_not_in_repertoire THEN
+    RETURN encode(raw, 'escape');
+END $$;
+
 CREATE VIEW charges_readable AS
 SELECT
     spans.upto - spans.rows + line AS seq,
@@ -366,7 +379,7 @@ SELECT
     reason, detail, account, instant(time) AS time_at,
     type, device, session, content, suspense.kind, quality, plan, book,
     instant("end") AS end_at, watched_ms, source,
-    encode(raw, 'escape') AS raw  -- bytes that are no ASCII, and the backslash, are escaped
+    readable(raw) AS raw
 FROM suspense JOIN spans ON spans.kind = 'suspense' AND spans.batch = suspense.batch;
 
 CREATE VIEW signals_readable AS
