@@ -50,9 +50,21 @@ def prefix(kafka_address: str) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[BillingStore]:
-    with open_store(str(tmp_path / "store.db")) as opened:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store can be made: in a file, or where a test asks for it in PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        url: str = request.getfixturevalue("postgres_url")
+        return url
+    return str(tmp_path / "store.db")
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[BillingStore]:
+    with open_store(store_url) as opened:
         yield opened
+
+
+each_store = pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
 
 
 def make_topics(address: str, *names: str, partitions: int = PARTITIONS) -> None:
@@ -133,6 +145,7 @@ def ratecast(*words: str | Path) -> Result:
 # --- nothing missed -------------------------------------------------------------------------------
 
 
+@each_store
 def test_every_row_is_a_message_as_its_schema_says(
     store: BillingStore, kafka_address: str, prefix: str
 ) -> None:
@@ -266,6 +279,7 @@ def test_two_publishers_without_a_claim_may_repeat_and_miss_nothing(
 # --- one publisher --------------------------------------------------------------------------------
 
 
+@each_store
 def test_a_second_publisher_is_told_of_the_first(
     store: BillingStore, kafka_address: str, prefix: str
 ) -> None:
@@ -302,14 +316,15 @@ def wait_for_cursor(store: BillingStore, topic: str, seq: int, seconds: float = 
         time.sleep(0.02)
 
 
+@each_store
 def test_following_publishers_killed_at_random_miss_nothing_and_hand_over(
-    store: BillingStore, kafka_address: str, prefix: str
+    store: BillingStore, store_url: str, kafka_address: str, prefix: str
 ) -> None:
     topic = f"{prefix}charges"
-    with following(store.url, kafka_address, prefix) as one:
+    with following(store_url, kafka_address, prefix) as one:
         store.commit(stored.commit(0, charges=stored.many_charges(300, seed=0)))
         wait_for_cursor(store, topic, 1)
-        with following(store.url, kafka_address, prefix) as two:
+        with following(store_url, kafka_address, prefix) as two:
             store.commit(stored.commit(10, charges=stored.many_charges(3000, seed=1)))
             time.sleep(0.15)
             one.kill()
