@@ -18,6 +18,8 @@ from rating.runtime.commands.rate import rate
 from rating.runtime.commands.simulate import simulate
 from rating.runtime.commands.status import status
 from rating.runtime.commands.tariffs import tariffs
+from rating.runtime.commands.topics import topics
+from rating.runtime.commands.worker import worker
 from rating.runtime.failures import FAILED, INTERRUPTED, LAWLESS, is_law_broken, sentence
 
 
@@ -81,5 +83,9 @@ def main() -> None:
     """
 
 
-for command in (demo, rate, status, explain, export, publish, tariffs, simulate, produce):
+COMMANDS = (
+    *(demo, rate, status, explain, export, tariffs, simulate),
+    *(topics, produce, worker, publish),
+)
+for command in COMMANDS:
     main.add_command(command)

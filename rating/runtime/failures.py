@@ -43,6 +43,15 @@ def _known() -> tuple[type[Exception], ...]:
     from tariffs.errors import BookErrors
 
     known = (BookErrors, KafkaAccessError, LogError, ParquetError, StoreError)
-    # The module of publishing knows Kafka's client; where it was not loaded, it raised nothing.
-    publisher = sys.modules.get("sinks.topics.publisher")
-    return (*known, publisher.PublishError) if publisher else known
+    # These know Kafka's clients and are slow to load; where one was not loaded, it raised nothing.
+    clients = {
+        "sinks.topics.publisher": "PublishError",
+        "rating.runtime.consumption": "ConsumptionError",
+        "rating.runtime.topic_settings": "TopicError",
+    }
+    loaded = [
+        getattr(sys.modules[module], name)
+        for module, name in clients.items()
+        if module in sys.modules
+    ]
+    return (*known, *loaded)
