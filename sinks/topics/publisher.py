@@ -12,6 +12,7 @@ way to a broker, and one that is tried again is neither doubled nor overtaken.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
 
     from sinks.store import BillingStore, Claim, Kind
+
+log = logging.getLogger(__name__)
 
 TOPICS: tuple[Kind, ...] = ("charges", "signals", "suspense")
 PAGE_ROWS = 10_000
@@ -115,12 +118,17 @@ class TopicPublisher:
 
         Raises: PublishError, StoreError.
         """
+        standing_by = False
         while not stop.is_set():
             claim = await self._claim()
             if claim is None:
+                if not standing_by:
+                    log.info("Topic %s: another publisher is at work; standing by", self._topic)
+                standing_by = True
                 self._report(await asyncio.to_thread(self._standing))
                 await _wait(stop, STANDBY_MS)
                 continue
+            standing_by = False
             try:
                 await self._follow(claim, stop)
             finally:
@@ -132,6 +140,7 @@ class TopicPublisher:
     async def _follow(self, claim: Claim, stop: asyncio.Event) -> None:
         """Send on for as long as the claim holds."""
         seq = await asyncio.to_thread(self._cursor)
+        log.info("Topic %s: publishing what follows row %d", self._topic, seq)
         idle_ms = 0
         while not stop.is_set():
             sent, seq = await self._catch_up(seq, stop)
