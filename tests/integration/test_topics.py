@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
@@ -21,12 +22,13 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
+from services.kafka import Kafka
 from stored import NOON_MS
 
 from rating.runtime.cli import main
 from rating.runtime.kafka_access import KafkaAccess
 from rating.runtime.publishing import opened_producer, publish_once
-from sinks.store import open_store
+from sinks.store import StoreMissing, open_store
 from sinks.topics.publisher import TOPICS, PublishError, TopicPublisher, cursor_name
 
 if TYPE_CHECKING:
@@ -297,11 +299,8 @@ def following(
     store_url: str, address: str, prefix: str, *more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`ratecast publish --follow` as a process."""
-    script = "from rating.runtime.cli import main; main()"
     words = ("publish", "--follow", "--store", store_url, "--kafka", address, "--prefix", prefix)
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *words, *more], cwd=ROOT, env={**os.environ}
-    )
+    process = running(*words, *more)
     try:
         yield process
     finally:
@@ -415,3 +414,92 @@ def test_what_cannot_be_read_is_produced_too(
         line for record in read_topic(kafka_address, topic) for line in record.value.split(b"\n")
     ]
     assert sorted(packed) == sorted(line for line in log.split(b"\n") if line)
+
+
+# --- what kills -----------------------------------------------------------------------------------
+
+
+def test_a_broker_killed_in_the_midst_costs_nothing(tmp_path: Path, store: BillingStore) -> None:
+    with Kafka(tmp_path / "kafka") as broker:
+        make_topics(broker.address, *TOPICS)
+        with following(store.url, broker.address, "") as publisher:
+            store.commit(stored.commit(0, charges=stored.many_charges(200, seed=0)))
+            wait_for_cursor(store, "charges", 200)
+            broker.kill()
+            for number in range(1, 4):
+                charges = stored.many_charges(1000, seed=number)
+                store.commit(stored.commit(10 * number, charges=charges))
+            time.sleep(0.3)
+            broker.start()
+            wait_for_cursor(store, "charges", 3200, seconds=60)
+            assert publisher.poll() is None
+        seqs = [value["seq"] for value in values_of(read_topic(broker.address, "charges"))]
+    assert sorted(seqs) == list(range(1, 3201))
+
+
+# --- beside a worker ------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@pytest.mark.slow
+def test_workers_publish_what_they_rate(
+    tmp_path: Path, postgres_url: str, kafka_address: str, prefix: str
+) -> None:
+    log, book, topic = tmp_path / "log.ndjson", tmp_path / "book.toml", f"{prefix}usage"
+    simulated = ratecast(
+        *("simulate", "--households", 100, "--hours", 1, "--out", log, "--tariffs-out", book)
+    )
+    assert simulated.exit_code == 0
+    assert ratecast("produce", "--kafka", kafka_address, "--topic", topic, log).exit_code == 0
+    port = free_port()
+    words = [
+        *("worker", "--tariffs", str(book), "--kafka", kafka_address, "--store", postgres_url),
+        *("--topic", topic, "--group", topic, "--publish", "--prefix", prefix),
+    ]
+    workers = [running(*words, "--metrics", f"127.0.0.1:{port}"), running(*words)]
+    try:
+        records = len(log.read_bytes().splitlines())
+        give_up_s = time.monotonic() + 90
+        with open_store_when_there(postgres_url, give_up_s) as store:
+            while store.summary().counts.get("records", 0) < records:
+                assert time.monotonic() < give_up_s
+                assert all(worker.poll() is None for worker in workers)
+                time.sleep(0.2)
+            for kind in TOPICS:
+                if store.last_seq(kind):
+                    wait_for_cursor(store, prefix + kind, store.last_seq(kind))
+                sent = values_of(read_topic(kafka_address, prefix + kind))
+                assert sorted(value["seq"] for value in sent) == [
+                    *range(1, store.last_seq(kind) + 1)
+                ]
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answered:
+            metrics = answered.read().decode()
+        assert 'ratecast_published_total{topic="' in metrics or "ratecast_records_total" in metrics
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        assert [worker.wait(30) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def running(*words: str) -> subprocess.Popen[bytes]:
+    script = "from rating.runtime.cli import main; main()"
+    return subprocess.Popen([sys.executable, "-c", script, *words], cwd=ROOT)
+
+
+def open_store_when_there(url: str, give_up_s: float) -> BillingStore:
+    """The store that a worker makes."""
+    while True:
+        try:
+            return open_store(url, create=False)
+        except StoreMissing:
+            assert time.monotonic() < give_up_s
+            time.sleep(0.1)
