@@ -226,8 +226,9 @@ class Link:
         except psycopg.Error as error:
             raise _no_connection(self.place, error) from error
         try:
-            for name, value in self._settings.items():
-                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(self._settings))
+            values = [part for setting in self._settings.items() for part in setting]
+            connection.execute(f"SELECT {calls}", values)
             if self._prepare is not None:
                 self._prepare(connection)
         except BaseException:
@@ -297,7 +298,7 @@ def _migrate(url: str) -> None:
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('ratecast'), 0)")
             version = _schema_version(connection, link.place) or 0
             for script in migrations()[version:]:
-                connection.execute(script)  # type: ignore[arg-type]
+                connection.execute(script)
             connection.execute("UPDATE ratecast.store SET version = %s", (len(migrations()),))
         may = connection.execute(
             "SELECT has_table_privilege('ratecast.projections', 'UPDATE'),"
