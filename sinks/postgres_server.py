@@ -44,6 +44,18 @@ CONNECTION = {
 }
 SECRETS = ("password", "sslpassword")
 
+# Asked of the catalogue itself, which shows what another session has just committed; functions such
+# as to_regnamespace may answer from what this session remembers.
+SCHEMA_FOUND = """
+SELECT
+    has_schema_privilege(pg_namespace.oid, 'USAGE'),
+    (
+        SELECT count(*) FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
+        WHERE relname = 'store' AND relnamespace = pg_namespace.oid AND attname IN ('id', 'version')
+    )
+FROM pg_namespace WHERE nspname = 'ratecast'
+"""
+
 OFFSET_MOVED = "RC001"  # raised by the schema's commit_batch; its detail is where the store stands
 UNIQUE_VIOLATION = "23505"
 _BUSY = {"55P03", "40001", "40P01", "57014", "53300", "53200"}
@@ -319,17 +331,10 @@ def _schema_version(connection: psycopg.Connection, place: str) -> int | None:
             f"{place}: PostgreSQL {connection.info.server_version // 10_000} is too old for a "
             f"billing store; use {SERVER_MIN // 10_000} or newer"
         )
-    found = connection.execute(
-        "SELECT to_regnamespace('ratecast') IS NOT NULL,"
-        " has_schema_privilege(to_regnamespace('ratecast'), 'USAGE'),"
-        " (SELECT count(*) FROM pg_attribute WHERE attname IN ('id', 'version')"
-        "  AND attrelid = (SELECT oid FROM pg_class WHERE relname = 'store'"
-        "   AND relnamespace = to_regnamespace('ratecast')))"
-    ).fetchone()
-    assert found is not None
-    exists, usable, columns = found
-    if not exists:
+    found = connection.execute(SCHEMA_FOUND).fetchone()
+    if found is None:
         return None
+    usable, columns = found
     if not usable:
         raise StoreReadOnly(
             f"{place}: this user may not read the store; grants-postgres.sql has the rights of a "
