@@ -222,10 +222,7 @@ class PostgresStore:
         """Give the books used, ascending by effective_from_ms."""
         with self._reading() as connection:
             rows = connection.execute("SELECT * FROM books ORDER BY effective_from_ms, id")
-            return [
-                StoredBook(*(rated_text(part) if isinstance(part, str) else part for part in row))
-                for row in rows
-            ]
+            return [StoredBook(*map(_rated, row)) for row in rows]
 
     def replace_open_sessions(
         self, sessions: pl.DataFrame, as_of_ms: int, *, partition: int = 0
@@ -351,7 +348,7 @@ class PostgresStore:
         """
         columns = _columns(key)
         while True:
-            last = [stored_text(part) if isinstance(part, str) else part for part in before]
+            last = [_stored(part) for part in before]
             rest = sql.SQL("FROM {} WHERE ({}) > ({}) ORDER BY {} LIMIT {}").format(
                 sql.Identifier(table), columns, sql.SQL(", ").join(last), columns, rows
             )
@@ -475,7 +472,15 @@ def _repeated(error: psycopg.Error) -> str:
     return found.group() if found else "of this batch"
 
 
+def _stored(value: Any) -> Any:
+    return stored_text(value) if isinstance(value, str) else value
+
+
 # --- reading --------------------------------------------------------------------------------------
+
+
+def _rated(value: Any) -> Any:
+    return rated_text(value) if isinstance(value, str) else value
 
 
 def _columns(names: Sequence[str] | Mapping[str, Any]) -> sql.Composed:
@@ -489,7 +494,7 @@ def _select(
     expressions: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """Select a schema's columns; rest: the statement from its FROM on."""
-    computed = {name: sql.SQL(text) for name, text in (expressions or {}).items()}  # type: ignore[arg-type]
+    computed = {name: sql.SQL(text) for name, text in (expressions or {}).items()}
     selected = [
         computed.get(name)
         or sql.SQL("encode({}, 'hex')" if dtype == pl.Binary else "{}").format(sql.Identifier(name))
@@ -530,7 +535,7 @@ def _of_spans(kind: Kind, spans: Sequence[Any], seq: int, upto: int) -> sql.Comp
 
 def _row(connection: psycopg.Connection, statement: str, values: Sequence[Any] = ()) -> Any:
     """Give the one row that a statement asks for."""
-    row = connection.execute(statement, values).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(statement, values).fetchone()
     assert row is not None
     return row
 
@@ -544,7 +549,7 @@ def _last_seq(connection: psycopg.Connection, kind: Kind) -> int:
 
 def _totals(connection: psycopg.Connection, schema: pl.Schema, statement: str) -> pl.DataFrame:
     """Run a grouped sum."""
-    rows = connection.execute(statement).fetchall()  # type: ignore[arg-type]
+    rows = connection.execute(statement).fetchall()
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -44,6 +44,18 @@ CONNECTION = {
 }
 SECRETS = ("password", "sslpassword")
 
+# Asked of the catalogue itself, which shows what another session has just committed; functions such
+# as to_regnamespace may answer from what this session remembers.
+SCHEMA_FOUND = """
+SELECT
+    has_schema_privilege(pg_namespace.oid, 'USAGE'),
+    (
+        SELECT count(*) FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
+        WHERE relname = 'store' AND relnamespace = pg_namespace.oid AND attname IN ('id', 'version')
+    )
+FROM pg_namespace WHERE nspname = 'ratecast'
+"""
+
 OFFSET_MOVED = "RC001"  # raised by the schema's commit_batch; its detail is where the store stands
 UNIQUE_VIOLATION = "23505"
 _BUSY = {"55P03", "40001", "40P01", "57014", "53300", "53200"}
@@ -226,8 +238,9 @@ class Link:
         except psycopg.Error as error:
             raise _no_connection(self.place, error) from error
         try:
-            for name, value in self._settings.items():
-                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(self._settings))
+            values = [part for setting in self._settings.items() for part in setting]
+            connection.execute(f"SELECT {calls}", values)
             if self._prepare is not None:
                 self._prepare(connection)
         except BaseException:
@@ -297,7 +310,7 @@ def _migrate(url: str) -> None:
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('ratecast'), 0)")
             version = _schema_version(connection, link.place) or 0
             for script in migrations()[version:]:
-                connection.execute(script)  # type: ignore[arg-type]
+                connection.execute(script)
             connection.execute("UPDATE ratecast.store SET version = %s", (len(migrations()),))
         may = connection.execute(
             "SELECT has_table_privilege('ratecast.projections', 'UPDATE'),"
@@ -318,17 +331,10 @@ def _schema_version(connection: psycopg.Connection, place: str) -> int | None:
             f"{place}: PostgreSQL {connection.info.server_version // 10_000} is too old for a "
             f"billing store; use {SERVER_MIN // 10_000} or newer"
         )
-    found = connection.execute(
-        "SELECT to_regnamespace('ratecast') IS NOT NULL,"
-        " has_schema_privilege(to_regnamespace('ratecast'), 'USAGE'),"
-        " (SELECT count(*) FROM pg_attribute WHERE attname IN ('id', 'version')"
-        "  AND attrelid = (SELECT oid FROM pg_class WHERE relname = 'store'"
-        "   AND relnamespace = to_regnamespace('ratecast')))"
-    ).fetchone()
-    assert found is not None
-    exists, usable, columns = found
-    if not exists:
+    found = connection.execute(SCHEMA_FOUND).fetchone()
+    if found is None:
         return None
+    usable, columns = found
     if not usable:
         raise StoreReadOnly(
             f"{place}: this user may not read the store; grants-postgres.sql has the rights of a "

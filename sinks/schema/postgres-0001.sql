@@ -224,13 +224,16 @@ DECLARE
     begins date := date_trunc('month', month::timestamp)::date;
     made text := format('charges_%s', to_char(begins, 'YYYY_MM'));
 BEGIN
-    IF begins < date '2000-01-01' OR begins >= date '2100-01-01' OR to_regclass(made) IS NOT NULL
-    THEN
+    IF begins < date '2000-01-01' OR begins >= date '2100-01-01' THEN
         RETURN;
     END IF;
+    -- Of several writers that need it, one makes it. A query sees what another has committed
+    -- meanwhile; to_regclass would answer from what this session remembers.
     PERFORM pg_advisory_xact_lock(hashtext('ratecast'), 1);
-    IF to_regclass(made) IS NOT NULL THEN
-        RETURN;  -- Another writer was first.
+    IF EXISTS (
+        SELECT FROM pg_class WHERE relname = made AND relnamespace = 'ratecast'::regnamespace
+    ) THEN
+        RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE charges INCLUDING ALL)', made);
     EXECUTE format(
