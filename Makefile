@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+FAULTS ?= 200
+SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +13,7 @@ BENCHMARKS := $(sort $(wildcard benchmarks/[a-z]*.py))
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-smoke format lint types contracts lock
+.PHONY: help setup demo test check bench bench-smoke torture format lint types contracts lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +36,9 @@ bench: setup ## measure the speed of each part, with its baselines
 
 bench-smoke: setup ## run every benchmark in a small size, so that none rots
 	@for file in $(BENCHMARKS); do echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; done
+
+torture: setup ## kill, freeze and cut workers, broker and database 200 times; FAULTS= and SEED= choose
+	@$(BIN)/python tests/torture.py --faults $(FAULTS) --seed $(SEED)
 
 format: setup ## format the code and mend what the linter can mend
 	@$(BIN)/ruff format .
