@@ -188,16 +188,10 @@ def report(done: Counter[str], logs: int, seed: int, elapsed_s: float) -> str:
     ).stdout.strip()
     rows = [f"| {name.replace('_', ' ')} | {count} |" for name, count in sorted(done.items())]
     kills = sum(count for name, count in done.items() if name.startswith("kill"))
-    return "\n".join(
-        [
-            f"Commit {commit}, seed {seed}: {sum(done.values())} faults on {logs} logs, {kills} of "
-            + f"them kills, in {elapsed_s:.0f} s. Lost 0, doubled 0, different 0.",
-            "",
-            "| fault | times |",
-            "|---|---|",
-            *rows,
-        ]
-    )
+    faults = sum(done.values())
+    told = f"Commit {commit}, seed {seed}: {faults} faults on {logs} logs, {kills} of them kills"
+    told += f", in {elapsed_s:.0f} s. Lost 0, doubled 0, different 0."
+    return "\n".join([told, "", "| fault | times |", "|---|---|", *rows])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
