@@ -12,10 +12,9 @@ Checked: batches of any size make the same charges.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from report import Report, charges_digest, median, options, publish
+from report import Report, charges_digest, core_s, median, options, publish
 
 from ingest.json_lines import decode_lines
 from ingest.simulator import Faults, Simulation
@@ -23,7 +22,7 @@ from rating.rater import Rater
 from tariffs.load import load_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import polars as pl
 
@@ -49,13 +48,6 @@ def rate(books: Sequence[Book], batches: Sequence[UsageBatch]) -> list[pl.DataFr
     """The charges of each batch."""
     rater = Rater(books)
     return [rater.rate(batch).charges for batch in batches]
-
-
-def core_s(work: Callable[[], object]) -> float:
-    """The seconds of processor time, of all threads together, that some work takes."""
-    begun_s = time.process_time()
-    work()
-    return time.process_time() - begun_s
 
 
 def measure(report: Report, faults: str, size: tuple[int, float, int]) -> None:

@@ -148,6 +148,13 @@ def wall_s(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun_s
 
 
+def core_s(work: Callable[[], object]) -> float:
+    """The seconds of processor time, of all threads together, that some work takes."""
+    begun_s = time.process_time()
+    work()
+    return time.process_time() - begun_s
+
+
 def median(values: Sequence[float]) -> float:
     """The middle one, so that a disturbance does not count."""
     return statistics.median(values)
