@@ -15,6 +15,8 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
 from ingest.lines import LINE_BYTES_MAX
+from ingest.suspended import TYPE as SUSPENDED_TYPE
+from ingest.suspended import read_suspended
 from rating.schemas import (
     ACCOUNT_CHARACTERS_MAX,
     HAS_PLAYHEAD,
@@ -26,6 +28,7 @@ from rating.schemas import (
     TIME_MS_MAX,
     TIME_MS_MIN,
     TOPUP_MICROS_MAX,
+    SuspendedBefore,
 )
 
 DEPTH_MAX = 100
@@ -105,6 +108,7 @@ class UsageRecord:
     bill_day: int = 1
     texts: dict[str, str] = field(default_factory=dict)
     malformed: str = ""
+    suspended_before: SuspendedBefore | None = None
 
 
 def read_line(line: bytes) -> UsageRecord:
@@ -198,7 +202,19 @@ def read_object(fields: Any) -> UsageRecord:
     if not mistakes:
         return usage
     account = {name: text for name, text in usage.texts.items() if name == "account"}
-    return UsageRecord(time_ms=usage.time_ms, texts=account, malformed="; ".join(mistakes))
+    refused = UsageRecord(time_ms=usage.time_ms, texts=account, malformed="; ".join(mistakes))
+    if fields.get("type") == SUSPENDED_TYPE:
+        pass_on(fields, refused)
+    return refused
+
+
+def pass_on(fields: dict[str, Any], refused: UsageRecord) -> None:
+    """Take over what was suspended before the log; see ingest/suspended.py."""
+    found = read_suspended(fields)
+    if isinstance(found, str):
+        refused.malformed = found
+    else:
+        refused.suspended_before, refused.malformed = found
 
 
 def read_account(fields: dict[str, Any], usage: UsageRecord) -> None:

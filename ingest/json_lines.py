@@ -19,7 +19,7 @@ from ingest.json_scan import (
     scan_lines,
 )
 from ingest.lines import LINE_END, PADDING, count_lines
-from rating.schemas import MALFORMED, TEXT_FIELDS, USAGE, UsageBatch
+from rating.schemas import MALFORMED, TEXT_FIELDS, USAGE, SuspendedBefore, UsageBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +62,18 @@ def decode_lines(
     words = rows.view(np.uint32).reshape(-1, ROW_WORDS)
     found = np.zeros((len(FIELDS), 2), np.int64)
     rows = rows[: scan_lines(text, rows, words, FIRST_GUESSES.copy(), found)]
-    malformed, more_text = read_exactly(text, rows)
+    suspended_before: dict[int, SuspendedBefore] = {}
+    malformed, more_text = read_exactly(text, rows, suspended_before)
     if more_text:
         text = np.concatenate((text, np.frombuffer(more_text, np.uint8)))
         check_size(len(text))
-    return UsageBatch(rows, text, malformed, lambda row: locate_byte(int(rows["raw_at"][row])))
+    return UsageBatch(
+        rows,
+        text,
+        malformed,
+        lambda row: locate_byte(int(rows["raw_at"][row])),
+        suspended_before,
+    )
 
 
 def padded(raw: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:
@@ -94,10 +101,13 @@ def check_size(byte_count: int) -> None:
 
 
 def read_exactly(
-    text: NDArray[np.uint8], rows: NDArray[np.void]
+    text: NDArray[np.uint8],
+    rows: NDArray[np.void],
+    suspended_before: dict[int, SuspendedBefore],
 ) -> tuple[dict[int, str], bytearray]:
     """Let the exact reader decide on every row that the scanner was not certain of.
 
+    suspended_before: takes what rows pass on that was suspended before.
     Returns: what is wrong with each row that is malformed, and the bytes to append to `text`.
     """
     malformed: dict[int, str] = {}
@@ -108,6 +118,8 @@ def read_exactly(
         usage = read_line(line)
         if usage.type == MALFORMED:
             malformed[row] = usage.malformed
+            if usage.suspended_before:
+                suspended_before[row] = usage.suspended_before
         write_row(usage, rows, row, more_text, len(text), (line, at))
     return malformed, more_text
 

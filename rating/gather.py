@@ -456,8 +456,9 @@ def _suspended(batch: UsageBatch, number: int, reason: str) -> tuple[Any, ...]:
     view = kind == 1
     time_ms = int(event["time_ms"])
     malformed = kind == 0
+    before = batch.suspended_before.get(number) if malformed else None
     return (
-        reason,
+        before.reason if before else reason,
         batch.malformed.get(number, "") if malformed else DETAILS[reason],
         text("account"),
         None if malformed and time_ms == 0 else time_ms,
@@ -472,7 +473,7 @@ def _suspended(batch: UsageBatch, number: int, reason: str) -> tuple[Any, ...]:
         None,
         None,
         batch.locate(number),
-        bytes(batch.text[int(event["raw_at"]) :][: int(event["raw_len"])]),
+        before.raw if before else bytes(batch.text[int(event["raw_at"]) :][: int(event["raw_len"])]),
     )
 
 

@@ -85,11 +85,20 @@ USAGE = np.dtype(
 
 
 @dataclass(frozen=True, slots=True)
+class SuspendedBefore:
+    """What was suspended before it reached the log: its own reason, and the bytes as they came."""
+
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class UsageBatch:
     """Usage records in log order.
 
     events: USAGE rows. text: UTF-8 bytes that the rows' ranges point into, under 4 GiB.
     malformed: for each row of type MALFORMED, a sentence saying what is wrong.
+    suspended_before: for those rows of type MALFORMED that only pass on what was suspended before.
     locate: says where a row stood ("file:line", "topic/partition@offset").
     """
 
@@ -97,6 +106,7 @@ class UsageBatch:
     text: NDArray[np.uint8]
     malformed: Mapping[int, str]
     locate: Callable[[int], str]
+    suspended_before: Mapping[int, SuspendedBefore] = field(default_factory=dict)
 
 
 # --- what comes out ----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ Source: architecture decisions 2 and 4.
 from __future__ import annotations
 
 import io
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def _pack(state: State, parts: dict[str, NDArray[np.int32]]) -> bytes:
         (name, _table_batch(state, name, slots)) for name, slots in parts.items() if len(slots)
     ]:
         sink = pa.BufferOutputStream()
-        schema = batch.schema.with_metadata({"table": name, "dtype": repr(_layout(name))})
+        schema = batch.schema.with_metadata({"table": name, "dtype": _layout(name)})
         with pa.ipc.new_stream(sink, schema, options=WRITE_OPTIONS) as writer:
             writer.write_batch(batch.cast(schema))
         body = sink.getvalue()
@@ -104,9 +105,10 @@ def _pack(state: State, parts: dict[str, NDArray[np.int32]]) -> bytes:
     return blob.getvalue()
 
 
-def _layout(name: str) -> list[Any]:
+@cache
+def _layout(name: str) -> str:
     """A row type as text, by which a later version recognises older rows."""
-    return TABLES[name].descr if name in TABLES else list(TOTALS)
+    return repr(TABLES[name].descr if name in TABLES else list(TOTALS))
 
 
 class Saver:
@@ -204,7 +206,7 @@ def _unpack(payload: bytes) -> Iterable[tuple[str, pa.RecordBatch]]:
         with pa.ipc.open_stream(body) as reader:
             name = reader.schema.metadata[b"table"].decode()
             layout = reader.schema.metadata[b"dtype"].decode()
-            if layout != repr(_layout(name)):
+            if layout != _layout(name):
                 msg = (
                     f"the stored state's table {name} was written by another version of ratecast; "
                     "finish the run with that version (--close), then change"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from rating.rater import Rater
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from rating.schemas import BatchResult
+    from rating.schemas import BatchResult, UsageBatch
     from tariffs.model import Book
 
 
@@ -23,19 +24,30 @@ def rate_log(
     *,
     batch: int | None = None,
     close: bool = True,
-    restart: bool = False,
 ) -> Outcome:
-    """Rate a log in batches of so many lines; `restart` loads the rater anew before each."""
+    """Rate a log in batches of so many lines."""
     kept = list(lines)
+    size = batch or max(1, len(kept))
+    edges = [*range(0, len(kept), size), len(kept)]
+    return rate_batches(books, kept, edges, lambda _: False, close=close)
+
+
+def rate_batches(
+    books: Sequence[Book],
+    kept: Sequence[bytes],
+    edges: Sequence[int],
+    restarts: Callable[[int], bool],
+    *,
+    close: bool = True,
+) -> Outcome:
+    """Rate a log cut at `edges`; before each line for which `restarts` says so, load it anew."""
     rater = Rater(books)
     chunks: dict[tuple[str, int], Any] = {}
     results: list[BatchResult] = []
-    for first in range(0, len(kept), batch or max(1, len(kept))):
-        if restart:
+    for first, past in pairwise(edges):
+        if restarts(first):
             rater = Rater(books, chunks.values())
-        part = kept[first : first + (batch or len(kept))]
-        raw = b"".join(line + b"\n" for line in part)
-        result = rater.rate(decode_lines(raw, _locate(raw, first)))
+        result = rater.rate(batch_of(kept[first:past], first))
         results.append(result)
         chunks.update({(chunk.name, chunk.seq): chunk for chunk in result.state_added})
         for key in result.state_dropped:
@@ -45,6 +57,12 @@ def rate_log(
         results.append(rater.close())
         rater.check_watched()
     return _outcome(results)
+
+
+def batch_of(lines: Sequence[bytes], first: int = 0) -> UsageBatch:
+    """Lines as one batch; `first` is how many lines of the log came before."""
+    raw = b"".join(line + b"\n" for line in lines)
+    return decode_lines(raw, _locate(raw, first))
 
 
 def _locate(raw: bytes, first: int) -> Callable[[int], str]:

@@ -244,7 +244,8 @@ class ReferenceRater:
             outcome = "suspended"
             row = {name: usage.get(name) for name in ("account", "time", "type")}
             row |= {"reason": suspended.reason, "detail": str(suspended)}
-            self.suspense.append(row | {"watched_ms": None, "source": source, "raw": line})
+            raw = line if suspended.raw is None else suspended.raw
+            self.suspense.append(row | {"watched_ms": None, "source": source, "raw": raw})
         self.counts["records"] += 1
         self.counts[outcome] += 1
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -40,9 +41,10 @@ DECIMAL = re.compile(r"\d+(\.\d{1,6})?", re.ASCII)
 class SuspendedError(Exception):
     """The usage record has no effect and becomes one suspense row."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, raw: bytes | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.raw = raw  # where other bytes than the line's own are kept
 
 
 class Real(str):
@@ -63,6 +65,8 @@ def read_usage(line: bytes) -> dict[str, Any]:
         raise malformed(f"the line is not JSON in UTF-8: {error}") from error
     if not isinstance(raw, dict):
         raise malformed("the line is JSON, but no object")
+    if raw.get("type") == "ingest.suspended":
+        raise suspended_before(raw)
     usage: dict[str, Any] = {"type": read_text(raw, "type"), "account": read_text(raw, "account")}
     if len(usage["account"]) > 128:
         raise malformed("account is longer than 128 characters")
@@ -71,6 +75,19 @@ def read_usage(line: bytes) -> dict[str, Any]:
     usage["time"] = read_time(raw, "time")
     usage["received"] = read_time(raw, "received") if "received" in raw else usage["time"]
     return usage | read_own_fields(usage["type"], raw)
+
+
+def suspended_before(raw: dict[str, Any]) -> SuspendedError:
+    """What a gateway suspended keeps its reason and its own bytes (docs/usage-log.md)."""
+    reason, detail, text = (raw.get(name) for name in ("reason", "detail", "raw"))
+    named = isinstance(reason, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", reason)
+    said = isinstance(detail, str) and detail.isprintable() and detail
+    if not (named and said and isinstance(text, str)):
+        return malformed("a line of type ingest.suspended needs reason, detail and raw")
+    try:
+        return SuspendedError(str(reason), str(detail), b64decode(text, validate=True))
+    except ValueError:
+        return malformed("raw is no base64")
 
 
 def no_json_number(text: str) -> None:

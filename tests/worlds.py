@@ -651,6 +651,8 @@ MALFORMED = (
     b"null",
     b"\x00\xff",
     b'{"type":"view"',
+    b'{"type":"ingest.suspended","reason":"unbound","detail":"no token","raw":"eyJ9","received":NOW}',
+    b'{"type":"ingest.suspended","reason":"Un bound","detail":"no token","raw":"eyJ9"}',
     _view_with(account=None),
     _view_with(account=""),
     _view_with(account="x" * 129),

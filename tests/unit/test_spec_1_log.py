@@ -465,3 +465,41 @@ def test_a_suspended_record_says_what_it_was(rate: RateLog) -> None:
     }
     assert bytes(row["raw"]) == usage
     assert row["source"] == "log:2"
+
+
+def suspended_before(**fields: object) -> bytes:
+    line = {"type": "ingest.suspended", "reason": "unbound", "detail": "no token", "raw": "//57"}
+    return json.dumps({**line, **fields}).encode()
+
+
+def test_what_was_suspended_before_the_log_keeps_its_reason_and_its_bytes(rate: RateLog) -> None:
+    late = NOON + 40 * DAY_MS
+    outcome = rate([a_book()], [suspended_before(received=late, account="anna"), view(NOON)])
+    (row,) = outcome.suspense
+    said = (row["reason"], row["detail"], bytes(row["raw"]), row["source"])
+    assert said == ("unbound", "no token", b"\xff\xfe\x7b", "log:1")
+    assert outcome.counts["suspended"] == 1
+    assert outcome.counts["applied"] == 1  # the clock did not move, so the view is not too late
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reason": None},
+        {"reason": "Not Bound"},
+        {"reason": ""},
+        {"detail": 7},
+        {"detail": ""},
+        {"detail": "two\nlines"},
+        {"raw": None},
+        {"raw": "no base64!"},
+    ],
+    ids=repr,
+)
+def test_a_broken_line_of_that_type_is_itself_malformed(
+    rate: RateLog, wrong: dict[str, object]
+) -> None:
+    line = suspended_before(**wrong)
+    (row,) = rate([a_book()], [line]).suspense
+    assert row["reason"] == "malformed"
+    assert bytes(row["raw"]) == line
