@@ -116,7 +116,8 @@ def array_values(text: bytes) -> tuple[list[bytes], list[dict[str, Any]]]:
     characters = text.decode("utf-8", "surrogateescape")
     values: list[bytes] = []
     at = after_space(characters, 1)
-    if characters[at:] == "]":
+    last = len(characters) - 1
+    if at == last and characters[at] == "]":
         return values, []
     while True:
         try:
@@ -126,7 +127,7 @@ def array_values(text: bytes) -> tuple[list[bytes], list[dict[str, Any]]]:
             break
         values.append(characters[at:end].encode("utf-8", "surrogateescape"))
         at = after_space(characters, end)
-        if characters[at:] == "]":
+        if at == last and characters[at] == "]":
             return values, []
         if characters[at : at + 1] != ",":
             why = "expected a comma or a closing bracket"

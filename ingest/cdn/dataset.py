@@ -5,8 +5,8 @@
     DIR/_logs/SOURCE-DIGEST.json                        written last: this log is in here whole
     DIR/_audience/DIGEST.parquet                        counters of set-top boxes
 
-A log is known by its content, so the same file under another name is taken once. A crash before
-the last of its files leaves names that the next run writes again, with the same rows in them.
+A log is known by its content, so the same file under another name is taken once. What a crash left
+of one, or a mapping that was mended since, is removed before the log is taken again.
 """
 
 from __future__ import annotations
@@ -72,9 +72,12 @@ def take_log(
     """
     name = f"{file_word(mapping.id)}-{digest_of(log)}"
     marker = folder / "_logs" / f"{name}.json"
+    read_by = hashlib.blake2b(repr(mapping).encode(), digest_size=DIGEST_BYTES).hexdigest()
     if marker.exists():
-        kept = json.loads(marker.read_text(encoding="utf-8"))["counts"]
-        return LogCounts(**kept | {"is_repeat": True})
+        kept = json.loads(marker.read_text(encoding="utf-8"))
+        if kept["read_by"] == read_by:
+            return LogCounts(**kept["counts"] | {"is_repeat": True})
+    forget(name, folder)
     lines = delivered = bad = part = 0
     waiting: list[pl.DataFrame] = []
     bad_lines = []
@@ -93,7 +96,7 @@ def take_log(
     if bad:
         write_parquet(pl.concat(bad_lines), folder / "_bad" / f"{name}.parquet")
     counts = LogCounts(lines, delivered, lines - delivered - bad, bad)
-    kept = {"log": log.name, "source": mapping.id, "counts": asdict(counts)}
+    kept = {"log": log.name, "source": mapping.id, "read_by": read_by, "counts": asdict(counts)}
     write_whole(marker, json.dumps(kept).encode())
     return counts
 
@@ -186,6 +189,13 @@ def digest_of(log: Path) -> str:
 def file_word(text: str) -> str:
     """A text as a part of a file's name."""
     return re.sub(r"[^A-Za-z0-9._]", "_", text)
+
+
+def forget(name: str, folder: Path) -> None:
+    """Remove what there is of a log: of a run that crashed, or by a mapping that was mended."""
+    (folder / "_logs" / f"{name}.json").unlink(missing_ok=True)
+    for path in (*folder.glob(f"date=*/{name}-*.parquet"), *folder.glob(f"_bad/{name}.parquet")):
+        path.unlink()
 
 
 def write_part(rows: pl.DataFrame, folder: Path, name: str) -> None:

@@ -71,7 +71,8 @@ def load_cdn_mapping(named: str) -> CdnMapping:
         return read_cdn_mapping(file.read_text(encoding="utf-8"), named)
     if not named.endswith(".toml"):
         raise MappingError(
-            named, [f"no CDN is known by this name: give a .toml or one of {shipped_names()}"]
+            named,
+            [f"no CDN is known by this name: give a .toml or one of {', '.join(shipped_names())}"],
         )
     try:
         return read_cdn_mapping(Path(named).read_text(encoding="utf-8"), named)

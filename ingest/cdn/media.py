@@ -53,6 +53,8 @@ DELIVERED = (200, 299)
 MEDIA_MS_MAX = 24 * 3_600_000  # no object of a stream plays longer
 RATE_MILLI_MAX = 1_000_000
 NORMAL_RATE_MILLI = 1000
+ENCODED = r"%(?:[0189A-Fa-f][0-9A-Fa-f]|7[Ff])"
+NOT_ASCII = "\x00"
 ARGUMENT = r"(?:^|&)CMCD=([^&]*)"
 
 KEY = r"[a-z*][a-z0-9_.*-]*"
@@ -100,8 +102,7 @@ def media_of(requests: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFrame,
 
 def facts_of(requests: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFrame, pl.DataFrame]:
     """FACTS for each request, in order, and rows of BAD for CMCD that cannot be read."""
-    text = cmcd_text(mapping.decodings)
-    texts = requests.with_row_index("row").with_columns(text.alias("cmcd"))
+    texts = requests.with_row_index("row").with_columns(cmcd_text(mapping).alias("cmcd"))
     is_plain = plainness()
     plain = texts.filter(is_plain).select("row", *plain_facts())
     rest = texts.filter(pl.col("cmcd").is_not_null() & ~is_plain)
@@ -113,11 +114,18 @@ def facts_of(requests: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFrame,
     return with_fields(facts.drop("row"), requests, mapping), bad
 
 
-def cmcd_text(decodings: int) -> pl.Expr:
-    """The CMCD of a request as text: of its headers, or if there are none, of its query."""
-    query = decoded(pl.col("query"), decodings - 1)
+def cmcd_text(mapping: CdnMapping) -> pl.Expr:
+    """The CMCD of a request as text: of its headers, or if there are none, of its query.
+
+    What is percent-encoded and no printable ASCII becomes NOT_ASCII, which no plain text holds.
+    """
+    headers = decoded(pl.col("header_text"), mapping.column_decodings)
+    query = decoded(pl.col("query"), mapping.decodings - 1)
     argument = query.str.extract(ARGUMENT).str.replace_all("+", " ", literal=True)
-    return pl.coalesce("header_text", decoded(argument, 1)).alias("cmcd")
+    marked = argument.str.replace_all(ENCODED, NOT_ASCII)
+    if mapping.column_decodings:
+        headers = headers.str.replace_all(ENCODED, NOT_ASCII)
+    return pl.coalesce(headers, decoded(marked, 1))
 
 
 def plainness() -> pl.Expr:
@@ -135,8 +143,8 @@ def plainness() -> pl.Expr:
         & ~blank.str.contains(r"(?:^|,)bl=(?:[^0-9(]|\([^0-9])")
         & ~blank.str.contains(r"(?:^|,)v=(?:[^12]|[12][^,])")
     )
-    encoded = cmcd.str.contains("%", literal=True)
-    return pl.all_horizontal(cmcd.str.contains(PLAIN), ~encoded, typed, *once, *told).fill_null(
+    is_ascii = ~cmcd.str.contains(r"[^ -~]")
+    return pl.all_horizontal(cmcd.str.contains(PLAIN), is_ascii, typed, *once, *told).fill_null(
         value=False
     )
 
@@ -168,7 +176,11 @@ def exact_facts(requests: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFra
     columns = requests.select("row", "number", "header_text", "query")
     for row, number, header, query in columns.iter_rows():
         try:
-            record = read_record(header or argument_of(query or "", mapping.decodings))
+            record = read_record(
+                unquoted(header, mapping.column_decodings)
+                if header
+                else argument_of(query or "", mapping.decodings)
+            )
         except Rejected as rejected:
             detail = f"its CMCD cannot be read: {rejected.reason}"
             bad.append({"number": number, "detail": detail, "raw": None})
@@ -180,11 +192,16 @@ def exact_facts(requests: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFra
     )
 
 
+def unquoted(text: str, times: int) -> str:
+    """A text with percent-encoding taken off, so often."""
+    for _ in range(times):
+        text = unquote(text)
+    return text
+
+
 def argument_of(query: str, decodings: int) -> str:
     """The argument CMCD of a query that is percent-encoded so often."""
-    for _ in range(decodings - 1):
-        query = unquote(query)
-    for argument in query.split("&"):
+    for argument in unquoted(query, decodings - 1).split("&"):
         if argument.startswith("CMCD="):
             return unquote_plus(argument.removeprefix("CMCD="))
     return ""

@@ -26,8 +26,7 @@ def requests_of(columns: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFram
     """The requests that lines of a log are, and rows of BAD without bytes for those that are none.
 
     Returns: `number`, `time` (ms since the epoch), `status`, `method`, `host`, `path`, `range`,
-    `request`, `bytes`, `cmcd` (text, still percent-encoded `encodings` times, null without), and
-    the fields of `mapping.cmcd_fields` as `field_` columns.
+    `request`, `bytes`, `query` and `header_text` (both still percent-encoded), and the fields of `mapping.cmcd_fields` as `field_` columns.
     """
     found = columns.select(
         "number",
@@ -119,7 +118,7 @@ def query(mapping: CdnMapping) -> pl.Expr:
 
 
 def header_text(mapping: CdnMapping) -> pl.Expr:
-    """What the columns with CMCD headers say, as one text; null where they say nothing."""
+    """What the columns with CMCD headers say, as one text, still encoded; null without."""
     if not mapping.cmcd_columns:
         return pl.lit(None, pl.String)
     texts = [
@@ -127,8 +126,7 @@ def header_text(mapping: CdnMapping) -> pl.Expr:
         for name in mapping.cmcd_columns
     ]
     joined = pl.concat_str(*texts, separator=",", ignore_nulls=True)
-    text = decoded(joined, mapping.column_decodings)
-    return pl.when(pl.any_horizontal(text.is_not_null() for text in texts)).then(text)
+    return pl.when(pl.any_horizontal(text.is_not_null() for text in texts)).then(joined)
 
 
 def decoded(text: pl.Expr, times: int) -> pl.Expr:

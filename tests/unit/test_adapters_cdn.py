@@ -237,6 +237,15 @@ def test_a_crash_before_the_end_leaves_nothing_twice(tmp_path: Path) -> None:
     assert hours(out) == EXPECTED
 
 
+def test_a_mapping_that_was_mended_reads_its_logs_again(tmp_path: Path) -> None:
+    log, out = tmp_path / "log", tmp_path / "delivery"
+    log.write_bytes(b"1767268800 200 /a?CMCD=d%3D4000%2Cot%3Dv%2Csid%3D%22s%22")
+    for form in ("ms", "s", "s"):
+        take_log(log, read_cdn_mapping(OWN % form, "own"), out)
+    assert delivered_hours(out)["hour"].to_list() == [HOUR_MS]
+    assert len(list(out.glob("date=*/*"))) == 1
+
+
 def test_the_header_counts_until_the_next(tmp_path: Path) -> None:
     log = tmp_path / "log"
     fewer = "cs-uri-query time date sc-status x-edge-request-id cs-uri-stem"
