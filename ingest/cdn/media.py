@@ -103,6 +103,7 @@ def media_of(requests: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFrame,
 def facts_of(requests: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFrame, pl.DataFrame]:
     """FACTS for each request, in order, and rows of BAD for CMCD that cannot be read."""
     texts = requests.with_row_index("row").with_columns(cmcd_text(mapping).alias("cmcd"))
+    texts = texts.with_columns(blanked().alias("blank"))
     is_plain = plainness()
     plain = texts.filter(is_plain).select("row", *plain_facts())
     rest = texts.filter(pl.col("cmcd").is_not_null() & ~is_plain)
@@ -131,7 +132,7 @@ def cmcd_text(mapping: CdnMapping) -> pl.Expr:
 def plainness() -> pl.Expr:
     """Whether a text is CMCD that can be read from columns: well formed, each key once."""
     cmcd = pl.col("cmcd")
-    blank = blanked()
+    blank = pl.col("blank")
     once = [blank.str.count_matches(rf"(?:^|,){key}(?:=|,|$)") <= 1 for key in ONCE]
     told = [cmcd.str.count_matches(f"{key}=", literal=True) <= 1 for key in ("sid", "cid")]
     typed = (
@@ -155,8 +156,8 @@ def blanked() -> pl.Expr:
 
 
 def plain_facts() -> list[pl.Expr]:
-    """FACTS of texts that are plain."""
-    blank = blanked()
+    """FACTS of texts that are plain; `blank` is the text as `blanked` leaves it."""
+    blank = pl.col("blank")
     rate = blank.str.extract_groups(r"(?:^|,)pr=([0-9]+)(?:\.([0-9]+))?")
     thousandths = rate.struct[1].fill_null("").str.pad_end(3, "0")
     return [
