@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
+from rating.runtime.commands.delivery import delivery
 from rating.runtime.commands.demo import demo
 from rating.runtime.commands.explain import explain
 from rating.runtime.commands.export import export
 from rating.runtime.commands.rate import rate
+from rating.runtime.commands.reconcile import reconcile
 from rating.runtime.commands.simulate import simulate
 from rating.runtime.commands.status import status
 from rating.runtime.commands.tariffs import tariffs
@@ -79,5 +81,5 @@ def main() -> None:
     """
 
 
-for command in (demo, rate, status, explain, export, tariffs, simulate):
+for command in (demo, rate, status, explain, export, delivery, reconcile, tariffs, simulate):
     main.add_command(command)

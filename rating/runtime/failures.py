@@ -35,9 +35,11 @@ def is_law_broken(error: Exception) -> bool:
 
 def _known() -> tuple[type[Exception], ...]:
     """Imported only once something went wrong, since these modules are slow to load."""
+    from ingest.adapters.mapping_files import MappingError
+    from ingest.cdn.dataset import EvidenceError
     from ingest.files import LogError
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
     from tariffs.errors import BookErrors
 
-    return (BookErrors, LogError, ParquetError, StoreError)
+    return (BookErrors, EvidenceError, LogError, MappingError, ParquetError, StoreError)

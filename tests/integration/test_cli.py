@@ -26,7 +26,17 @@ ROOT = Path(__file__).parents[2]
 NORDIC = ROOT / "tests" / "golden" / "nordic"
 BOOK = NORDIC / "nordic-2026-01.toml"
 LOG = NORDIC / "evening.ndjson"
-COMMANDS = ["demo", "rate", "status", "explain", "export", "tariffs", "simulate"]
+COMMANDS = [
+    "demo",
+    "rate",
+    "status",
+    "explain",
+    "export",
+    "delivery",
+    "reconcile",
+    "tariffs",
+    "simulate",
+]
 
 
 @pytest.fixture(autouse=True)
