@@ -14,7 +14,7 @@ from rating.rater import Rater
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from rating.schemas import BatchResult
+    from rating.schemas import BatchResult, UsageBatch
     from tariffs.model import Book
 
 
@@ -47,9 +47,7 @@ def rate_batches(
     for first, past in pairwise(edges):
         if restarts(first):
             rater = Rater(books, chunks.values())
-        part = kept[first:past]
-        raw = b"".join(line + b"\n" for line in part)
-        result = rater.rate(decode_lines(raw, _locate(raw, first)))
+        result = rater.rate(batch_of(kept[first:past], first))
         results.append(result)
         chunks.update({(chunk.name, chunk.seq): chunk for chunk in result.state_added})
         for key in result.state_dropped:
@@ -59,6 +57,12 @@ def rate_batches(
         results.append(rater.close())
         rater.check_watched()
     return _outcome(results)
+
+
+def batch_of(lines: Sequence[bytes], first: int = 0) -> UsageBatch:
+    """Lines as one batch; `first` is how many lines of the log came before."""
+    raw = b"".join(line + b"\n" for line in lines)
+    return decode_lines(raw, _locate(raw, first))
 
 
 def _locate(raw: bytes, first: int) -> Callable[[int], str]:
