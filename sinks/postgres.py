@@ -166,7 +166,7 @@ class PostgresStore:
                 _copy_lines(connection, "signals", result.signals, SIGNALS, batch)
                 _copy(connection, "new_accounts", result.accounts.sort("account"), ACCOUNTS)
                 _copy(connection, "new_orders", result.orders.sort("account", "order"), ORDERS)
-                _stage_state(connection, commit)
+                _bring_state(connection, commit, batch)
                 connection.execute(_finish(commit, batch))
         except psycopg.Error as error:
             if error.sqlstate == OFFSET_MOVED:
@@ -402,23 +402,27 @@ def _copy(
         copy.write(written)
 
 
-def _stage_state(connection: psycopg.Connection, commit: Commit) -> None:
-    """Bring the chunks of state to add and to drop, and how far the sources were read."""
+def _bring_state(connection: psycopg.Connection, commit: Commit, batch: int) -> None:
+    """Bring the chunks of state to add, the names of those to drop, and how far sources were read."""
     partition, result = commit.partition, commit.result
     added = [
-        (partition, stored_text(chunk.name), chunk.seq, chunk.payload)
+        (partition, stored_text(chunk.name), chunk.seq, batch, chunk.payload)
         for chunk in result.state_added
     ]
     dropped = [(partition, stored_text(name), seq) for name, seq in result.state_dropped]
+    old = {*dropped, *(key[:3] for key in added)}
     sources = [
         (partition, stored_text(name), *rest, turn)
         for turn, (name, *rest) in enumerate(map(astuple, commit.sources))
     ]
     with connection.cursor() as cursor:
         if added:
-            cursor.executemany("INSERT INTO new_state VALUES (%s, %s, %s, %b)", added)
-        if dropped:
-            cursor.executemany("INSERT INTO dropped_state VALUES (%s, %s, %s)", dropped)
+            with cursor.copy("COPY state FROM STDIN (FORMAT binary)") as copy:
+                copy.set_types(["int8", "text", "int8", "int8", "bytea"])
+                for row in added:
+                    copy.write_row(row)
+        if old:
+            cursor.executemany("INSERT INTO old_state VALUES (%s, %s, %s)", sorted(old))
         if sources:
             places = ", ".join(["%s"] * 8)
             cursor.executemany(f"INSERT INTO new_sources VALUES ({places})", sources)  # noqa: S608
