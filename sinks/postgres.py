@@ -63,6 +63,7 @@ STORED_CHARGES = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
 STORED_SESSIONS = pl.Schema({"partition": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
 LINE = {"batch": pl.Int64(), "line": pl.Int64()}
 EVER_MS, NEVER_MS = -(2**62), 2**62
+MONTHS_MS = (946_684_800_000, 4_102_444_800_000)  # 2000 to 2099; the schema has tables for the rest
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -180,8 +181,9 @@ class PostgresStore:
 
     def _make_months(self, charges: pl.DataFrame) -> None:
         """See to it that every month of these charges has its partition, and the one after it."""
-        month = pl.from_epoch("slot", "ms").dt.truncate("1mo")
-        found = charges.select(month.cast(pl.Date)).to_series().unique()
+        billed = charges.filter(pl.col("slot").is_between(*MONTHS_MS, closed="left"))
+        month = pl.from_epoch("slot", "ms").dt.truncate("1mo").cast(pl.Date)
+        found = billed.select(month.unique()).to_series()
         following = found.dt.offset_by("1mo")
         for new in sorted({*found, *following} - self._months):
             with self._writing() as connection:

@@ -96,7 +96,7 @@ def shown_url(url: str) -> str:
     server = f"[{host}]" if ":" in host else quote(host)
     name = f"{quote(user, safe='')}@" if user else ""
     shown = f"postgresql://{name}{server}{f':{port}' if port else ''}/{quote(database, safe='')}"
-    return f"{shown}?{urlencode(options, quote_via=quote)}" if options else shown
+    return f"{shown}?{urlencode(options, safe='/,', quote_via=quote)}" if options else shown
 
 
 def _masked(url: str) -> str:
