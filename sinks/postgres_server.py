@@ -78,6 +78,11 @@ def migrations() -> list[str]:
     return [script.read_text("utf-8") for script in sorted(scripts, key=lambda entry: entry.name)]
 
 
+def grants() -> str:
+    """Give the statements that make the roles of a writer and a reader."""
+    return (resources.files("sinks") / "schema" / "grants-postgres.sql").read_text("utf-8")
+
+
 # --- where it is ----------------------------------------------------------------------------------
 
 
