@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rating.schemas import Commit, SourcePosition, StateChunk
 
 Kind = Literal["charges", "suspense", "signals"]
+POSTGRES_SCHEMES = ("postgresql", "postgres")
 
 
 class StoreError(Exception):
@@ -48,6 +49,12 @@ class StoreOutdated(StoreError):  # noqa: N818
 
 class StoreBusy(StoreError):  # noqa: N818
     """Another writer held the store for longer than this one waits."""
+
+    transient = True
+
+
+class StoreUnreachable(StoreError):  # noqa: N818
+    """The store's server does not answer, or the connection to it broke."""
 
     transient = True
 
@@ -163,7 +170,7 @@ class BillingStore(Protocol):
 
     @property
     def url(self) -> str:
-        """What `open_store` takes to open it again."""
+        """What `open_store` takes to open it again; it may be shown, so a password is left out."""
         ...
 
     @property
@@ -280,19 +287,25 @@ class BillingStore(Protocol):
 def open_store(url: str, *, create: bool = True) -> BillingStore:
     """Open the billing store at a URL, making it where it is missing.
 
-    url: "sqlite:///path/to/file.db", "sqlite:path", or just a path.
+    url: "sqlite:///path/to/file.db", "sqlite:path", or just a path; "postgresql://host/database"
+    with whatever libpq understands.
     create: False opens for reading only, and the store must be there.
     Raises: StoreError.
     """
     # A store's own library is imported only where that store is used.
+    scheme, separator, rest = url.partition(":")
+    if separator and scheme in POSTGRES_SCHEMES:
+        from sinks.postgres import PostgresStore  # noqa: PLC0415
+
+        return PostgresStore(url, create=create)
     from sinks.sqlite import SqliteStore  # noqa: PLC0415
 
-    scheme, separator, rest = url.partition(":")
     if not separator or "/" in scheme or len(scheme) == 1:  # "C:\\store.db" is a path, too
         return SqliteStore(url, create=create)
     if scheme != "sqlite":
         raise StoreError(
-            f"{url}: there is no store of kind {scheme!r}; give a path, or sqlite:///path/to/file.db"
+            f"{scheme}: there is no store of kind {scheme!r}; give a path, sqlite:///path/to/file.db "
+            "or postgresql://host/database"
         )
     if rest.startswith("//") and not rest.startswith("///"):
         raise StoreError(f"{url}: an SQLite store is a file and has no host; write sqlite:///path")

@@ -13,6 +13,7 @@ from rating.runtime.commands.delivery import delivery
 from rating.runtime.commands.demo import demo
 from rating.runtime.commands.explain import explain
 from rating.runtime.commands.export import export
+from rating.runtime.commands.prepare import prepare
 from rating.runtime.commands.rate import rate
 from rating.runtime.commands.reconcile import reconcile
 from rating.runtime.commands.simulate import simulate
@@ -81,5 +82,16 @@ def main() -> None:
     """
 
 
-for command in (demo, rate, status, explain, export, delivery, reconcile, tariffs, simulate):
+for command in (
+    demo,
+    rate,
+    status,
+    explain,
+    export,
+    delivery,
+    reconcile,
+    tariffs,
+    simulate,
+    prepare,
+):
     main.add_command(command)

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import stored
 from polars.testing import assert_frame_equal
+from psycopg.conninfo import conninfo_to_dict
 from stored import HOUR_MS, NOON_MS
 
 from rating.schemas import SourcePosition, StateChunk
@@ -35,10 +36,15 @@ if TYPE_CHECKING:
     from sinks.store import BillingStore
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where an empty store of each kind can be made."""
-    return f"sqlite:{tmp_path / 'store.db'}"
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'store.db'}"
+    postgres_url: str = request.getfixturevalue("postgres_url")
+    # A store's own URL leaves the password out.
+    monkeypatch.setenv("PGPASSWORD", str(conninfo_to_dict(postgres_url).get("password", "")))
+    return postgres_url
 
 
 @pytest.fixture

@@ -26,17 +26,7 @@ ROOT = Path(__file__).parents[2]
 NORDIC = ROOT / "tests" / "golden" / "nordic"
 BOOK = NORDIC / "nordic-2026-01.toml"
 LOG = NORDIC / "evening.ndjson"
-COMMANDS = [
-    "demo",
-    "rate",
-    "status",
-    "explain",
-    "export",
-    "delivery",
-    "reconcile",
-    "tariffs",
-    "simulate",
-]
+COMMANDS = list(main.commands)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ def store_option(function: Any) -> Any:
         show_default="ratecast.db in the current folder",
         envvar="RATECAST_STORE",
         show_envvar=True,
-        help="The billing store: a file, or sqlite:///path/to/file.db.",
+        help="The billing store: a file, sqlite:///path/to/file.db or postgresql://host/database.",
     )(function)
 
 
