@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from services.kafka import ServiceMissing, shared_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,9 +44,18 @@ def rate(request: pytest.FixtureRequest) -> RateLog:
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder that all processes of a parallel run share."""
+    """One temporary folder for the whole run, whichever of its workers asks."""
     folder = tmp_path_factory.getbasetemp()
     return folder if worker_id == "master" else folder.parent
+
+
+@pytest.fixture(scope="session")
+def kafka_address(run_folder: Path) -> str:
+    """The test run's Apache Kafka, as "127.0.0.1:PORT"."""
+    try:
+        return shared_kafka(run_folder)
+    except ServiceMissing as missing:
+        pytest.fail(str(missing), pytrace=False)
 
 
 @pytest.fixture(scope="session")

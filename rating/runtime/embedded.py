@@ -17,11 +17,10 @@ from ingest.files import read_chunks
 from ingest.json_lines import decode_lines
 from rating.rater import Rater
 from rating.runtime.audit import BALANCES, RECORDS, WATCHED
+from rating.runtime.books import books_in_force
 from rating.runtime.progress import Progress
 from rating.runtime.summary import Law, RunSummary, Tally
 from rating.schemas import Commit
-from sinks.store import StoredBook
-from tariffs.load import fingerprint, load_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +98,7 @@ def rate_files(
     started_s = time.monotonic()
     stored = store.load(PARTITION)
     reader = read_chunks(paths, stored.sources if stored else (), records_max=batch_records)
-    in_force = _all_books(books, store)
+    in_force = books_in_force(books, store)
     rater = Rater(in_force, stored.state if stored else ())
     run = _Run(store, stored, rater, progress)
     run.rate(reader)
@@ -118,30 +117,6 @@ def rate_files(
         unreadable=tuple(reader.unreadable),
         skipped=tuple(reader.taken_before),
     )
-
-
-def _all_books(books: Sequence[Book], store: BillingStore) -> tuple[Book, ...]:
-    """The books given and those that charges were made with, kept in the store from now on."""
-    store.add_books(
-        [
-            StoredBook(
-                book.id,
-                book.effective_from_ms,
-                book.currency,
-                book.timezone,
-                fingerprint(book),
-                book.text,
-            )
-            for book in books
-        ]
-    )
-    known = {book.id for book in books}
-    kept = [
-        (book.text, f"{store.url} (book {book.id})")
-        for book in store.books()
-        if book.id not in known
-    ]
-    return load_texts([*((book.text, book.source) for book in books), *kept], strict=False)
 
 
 class _Run:

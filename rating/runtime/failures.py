@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import Final
 
 FAILED: Final = 1
@@ -38,8 +39,29 @@ def _known() -> tuple[type[Exception], ...]:
     from ingest.adapters.mapping_files import MappingError
     from ingest.cdn.dataset import EvidenceError
     from ingest.files import LogError
+    from rating.runtime.kafka_access import KafkaAccessError
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
     from tariffs.errors import BookErrors
 
-    return (BookErrors, EvidenceError, LogError, MappingError, ParquetError, StoreError)
+    known = (
+        BookErrors,
+        EvidenceError,
+        KafkaAccessError,
+        LogError,
+        MappingError,
+        ParquetError,
+        StoreError,
+    )
+    # These know Kafka's clients and are slow to load; where one was not loaded, it raised nothing.
+    clients = {
+        "sinks.topics.publisher": "PublishError",
+        "rating.runtime.consumption": "ConsumptionError",
+        "rating.runtime.topic_settings": "TopicError",
+    }
+    loaded = [
+        getattr(sys.modules[module], name)
+        for module, name in clients.items()
+        if module in sys.modules
+    ]
+    return (*known, *loaded)
