@@ -25,6 +25,7 @@ from rating.schemas import (
     SourcePosition,
     StateChunk,
 )
+from sinks.postgres_claim import PostgresClaim
 from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
 from sinks.postgres_queries import (
     CHARGES_BY_TYPE,
@@ -46,6 +47,7 @@ from sinks.store import (
     Kind,
     LawInputs,
     OffsetMoved,
+    Position,
     StoredBook,
     StoredPartition,
     StoreReadOnly,
@@ -74,6 +76,7 @@ class PostgresStore:
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
+        self._url = url
         self._writer = open_writer(url, _make_staging) if create else None
         # Readers have their own connection, and so never see a transaction that is not committed.
         self._reader = open_reader(url)
@@ -190,6 +193,12 @@ class PostgresStore:
                 connection.execute("SELECT make_month(%s)", (new,))
             self._months.add(new)
 
+    def positions(self) -> dict[int, Position]:
+        """Give how far each partition was rated, without its state."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT partition, next_offset, clock_ms FROM partitions")
+            return {partition: Position(*position) for partition, *position in rows}
+
     def add_books(self, books: Sequence[StoredBook]) -> None:
         """Keep the books used. Raises: BookChanged."""
         with self._writing() as connection:
@@ -282,6 +291,10 @@ class PostgresStore:
                 " DO UPDATE SET seq = excluded.seq, payload = excluded.payload",
                 (stored_text(name), seq, payload),
             )
+
+    def claim(self, name: str) -> PostgresClaim | None:
+        """Take a named piece of work; None while another has it."""
+        return PostgresClaim.take(self._url, name)
 
     # --- questions ------------------------------------------------------------------------------
 

@@ -11,14 +11,19 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import polars as pl
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
 
 from rating.schemas import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from prometheus_client import CollectorRegistry
 
     from rating.schemas import BatchResult
     from sinks.topics.publisher import Published
@@ -34,16 +39,17 @@ OTHER = "other"
 class Metrics:
     """All metrics of ratecast in one registry; a process moves those that it has to do with.
 
-    registry: holds each name once, so a process makes one of these.
+    registry: of its own, with the memory and processor time of the process.
     """
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.registry = registry
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._reasons: set[str] = set()
         self._rating_counters()
         self._flow_gauges()
         self._publishing()
-        build = Info("ratecast_build", "The version that runs.", registry=registry)
+        build = Info("ratecast_build", "The version that runs.", registry=self.registry)
         build.info({"version": version("ratecast")})
 
     def _rating_counters(self) -> None:
@@ -140,11 +146,6 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
-        self._publisher_failures = Counter(
-            "ratecast_publisher_failures",
-            "Times that publishing stopped and began again.",
-            registry=registry,
-        )
 
     # --- rating ---------------------------------------------------------------------------------
 
@@ -226,7 +227,3 @@ class Metrics:
         """Say how far a topic has come."""
         self._published.labels(report.topic).inc(report.rows)
         self._publish_lag.labels(report.topic).set(report.last_seq - report.seq)
-
-    def publisher_failed(self) -> None:
-        """Count that publishing has to begin again."""
-        self._publisher_failures.inc()

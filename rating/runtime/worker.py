@@ -16,7 +16,7 @@ import uvloop
 from faust.app.base import BootStrategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from rating.runtime.consumption import Consumption
 
@@ -35,10 +35,16 @@ class _Shell(faust.App):
 
 
 class UsageService(faust.Service):
-    """Owns the consumption. failure: what it ended with."""
+    """Owns the consumption, and what runs beside it. failure: what it ended with."""
 
-    def __init__(self, make: Callable[[], Consumption], **options: Any) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Consumption],
+        beside: Callable[[], Awaitable[None]] | None = None,
+        **options: Any,
+    ) -> None:
         self._make = make
+        self._beside = beside
         self._consumption: Consumption | None = None
         self.failure: BaseException | None = None
         super().__init__(**options)
@@ -54,6 +60,17 @@ class UsageService(faust.Service):
             self.failure = failure
             await self.crash(failure)
 
+    @faust.Service.task
+    async def _work_beside(self) -> None:
+        """Run it until stopped; its failure ends the process as the consumption's does."""
+        if self._beside is None:
+            return
+        try:
+            await self._beside()
+        except Exception as failure:  # noqa: BLE001 - raised again by run_worker
+            self.failure = self.failure or failure
+            await self.crash(failure)
+
     async def on_stop(self) -> None:
         """Finish the batches in hand, and leave the group."""
         if self._consumption is not None:
@@ -63,8 +80,12 @@ class UsageService(faust.Service):
                 self.failure = self.failure or failure
 
 
-def run_worker(make: Callable[[], Consumption]) -> None:
+def run_worker(
+    make: Callable[[], Consumption], beside: Callable[[], Awaitable[None]] | None = None
+) -> None:
     """Run a worker until SIGTERM or SIGINT. make: called inside the event loop.
+
+    beside: runs in the same loop, such as a publisher; it is cancelled at the end.
 
     Raises: what the consumption failed with.
     """
@@ -75,7 +96,7 @@ def run_worker(make: Callable[[], Consumption]) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     app = _Shell("ratecast", loop=loop, web_enabled=False, autodiscover=False)
     app.boot_strategy = _WithoutKafka(app)
-    service = UsageService(make)
+    service = UsageService(make, beside)
     worker = faust.Worker(
         app, service, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False
     )

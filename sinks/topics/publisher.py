@@ -12,6 +12,7 @@ way to a broker, and one that is tried again is neither doubled nor overtaken.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 
     from sinks.store import BillingStore, Claim, Kind
 
+log = logging.getLogger(__name__)
+
 TOPICS: tuple[Kind, ...] = ("charges", "signals", "suspense")
 PAGE_ROWS = 10_000
 # Below what a broker takes by default (1 MiB), above the largest message.
 BATCH_BYTES = 640 * 1024
-POLL_S = 0.05
-STANDBY_S = 1.0  # between two looks at whether the publisher in charge has gone
+POLL_MS = 50
+STANDBY_MS = 1_000  # between two looks at whether the publisher in charge has gone
 
 
 class PublishError(Exception):
@@ -115,12 +118,17 @@ class TopicPublisher:
 
         Raises: PublishError, StoreError.
         """
+        standing_by = False
         while not stop.is_set():
             claim = await self._claim()
             if claim is None:
+                if not standing_by:
+                    log.info("Topic %s: another publisher is at work; standing by", self._topic)
+                standing_by = True
                 self._report(await asyncio.to_thread(self._standing))
-                await _wait(stop, STANDBY_S)
+                await _wait(stop, STANDBY_MS)
                 continue
+            standing_by = False
             try:
                 await self._follow(claim, stop)
             finally:
@@ -132,18 +140,19 @@ class TopicPublisher:
     async def _follow(self, claim: Claim, stop: asyncio.Event) -> None:
         """Send on for as long as the claim holds."""
         seq = await asyncio.to_thread(self._cursor)
-        idle_s = 0.0
+        log.info("Topic %s: publishing what follows row %d", self._topic, seq)
+        idle_ms = 0
         while not stop.is_set():
             sent, seq = await self._catch_up(seq, stop)
             if sent:
                 continue
-            if idle_s >= STANDBY_S:
-                idle_s = 0.0
+            if idle_ms >= STANDBY_MS:
+                idle_ms = 0
                 self._report(Published(self._topic, 0, seq, seq))
                 if not await asyncio.to_thread(claim.held):
                     return
-            await _wait(stop, POLL_S)
-            idle_s += POLL_S
+            await _wait(stop, POLL_MS)
+            idle_ms += POLL_MS
 
     def _standing(self) -> Published:
         """How far whoever publishes has come."""
@@ -240,9 +249,9 @@ def pack(
     return batches
 
 
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
+async def _wait(stop: asyncio.Event, wait_ms: int) -> None:
     """Sleep, but no longer than until told to stop."""
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        await asyncio.wait_for(stop.wait(), wait_ms / 1000)
     except TimeoutError:
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = "ratecast.db"
 PORT_MAX = 65_535
+PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
 
 
 def store_option(function: Any) -> Any:
@@ -22,8 +25,26 @@ def store_option(function: Any) -> Any:
         show_default="ratecast.db in the current folder",
         envvar="RATECAST_STORE",
         show_envvar=True,
-        help="The billing store: a file, sqlite:///path/to/file.db or postgresql://host/database.",
+        callback=_from_file,
+        help="The billing store: a file, sqlite:///path/to/file.db or postgresql://host/database. "
+        "@FILE: what the file says.",
     )(function)
+
+
+def _from_file(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Read a URL that begins with @ from a file, so that its password stands nowhere else."""
+    del context, parameter
+    if not value.startswith("@"):
+        return value
+    try:
+        lines = Path(value[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"the file {value[1:]} cannot be read: {error}") from error
+    if not lines or not lines[0].strip():
+        raise click.BadParameter(
+            f"the file {value[1:]} is empty; its first line is the store's URL"
+        )
+    return lines[0].strip()
 
 
 def json_option(function: Any) -> Any:
@@ -55,6 +76,27 @@ def kafka_options(*, required: bool) -> Callable[[Any], Any]:
         return addresses(config(function))
 
     return add
+
+
+def prefix_option(function: Any) -> Any:
+    """`--prefix`, before the names of the topics published to."""
+    return click.option(
+        "--prefix",
+        metavar="TEXT",
+        default="",
+        callback=_prefix,
+        envvar="RATECAST_PREFIX",
+        show_envvar=True,
+        help="Put this before charges, signals and suspense, where operators share one Kafka.",
+    )(function)
+
+
+def _prefix(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Check a prefix. Raises: BadParameter."""
+    del context, parameter
+    if not PREFIX.fullmatch(value):
+        raise click.BadParameter("a prefix has letters, digits, '.', '_' and '-' only")
+    return value
 
 
 def metrics_option(function: Any) -> Any:

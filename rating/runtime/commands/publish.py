@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +12,7 @@ from rating.runtime.commands.options import (
     json_option,
     kafka_options,
     metrics_option,
+    prefix_option,
     store_option,
 )
 
@@ -29,12 +29,7 @@ TOPICS = ("charges", "signals", "suspense")
 @click.command()
 @store_option
 @kafka_options(required=False)
-@click.option(
-    "--prefix",
-    metavar="TEXT",
-    default="",
-    help="Put this before the topics' names, where several operators share one Kafka.",
-)
+@prefix_option
 @click.option("--parquet", metavar="DIR", help="Also keep the Parquet files in DIR up to date.")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until stopped.")
 @metrics_option
@@ -55,7 +50,8 @@ def publish(
 
     TOPIC is charges, signals or suspense; all three where none is named. What was published is
     remembered in the store, so that the same command goes on from there. Nothing is missed; a
-    message may come twice after a crash, then with the same id.
+    message may come twice after a crash, then with the same id. With --follow, --json writes the log
+    as JSON lines.
 
     \b
     ratecast publish --kafka localhost:9092 --follow
@@ -65,6 +61,7 @@ def publish(
     import asyncio
 
     from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.log_lines import log_to_stderr
     from rating.runtime.metrics import Metrics
     from rating.runtime.probes import Health, probed
     from sinks.store import open_store
@@ -72,14 +69,13 @@ def publish(
     if kafka is None and parquet is None:
         raise click.UsageError("name where to publish to: --kafka HOST:PORT, --parquet DIR or both")
     access = KafkaAccess.read(kafka, kafka_config) if kafka else None
-    if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", prefix):
-        raise click.UsageError("a prefix has letters, digits, '.', '_' and '-' only")
     kinds = cast("tuple[Kind, ...]", topics or TOPICS)
     work = _Work(access, kinds, prefix, parquet)
     open_store(store, create=False).close()  # a mistyped name must not make a new store
     measured, health = Metrics(), Health()
     with open_store(store) as opened, probed(metrics, measured.registry, health):
         if follow:
+            log_to_stderr(as_json=as_json)
             asyncio.run(_follow(opened, work, measured, health))
         else:
             sent = asyncio.run(_once(opened, work))

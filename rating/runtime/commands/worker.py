@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rating.runtime.commands.options import (
     json_option,
     kafka_options,
     metrics_option,
+    prefix_option,
     store_option,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.metrics import Metrics
 
 
 @click.command()
@@ -98,6 +107,15 @@ from rating.runtime.commands.options import (
     help="Begin a partition that the store does not know at the oldest message, although older "
     "ones were deleted. Without it that is an error.",
 )
+@click.option(
+    "--publish",
+    is_flag=True,
+    envvar="RATECAST_PUBLISH",
+    show_envvar=True,
+    help="Also publish charges, signals and suspense, as `ratecast publish --follow` does; of "
+    "several workers one does so at a time.",
+)
+@prefix_option
 @metrics_option
 @json_option
 def worker(
@@ -113,6 +131,8 @@ def worker(
     session_timeout: float,
     store_patience: float,
     from_oldest: bool,
+    publish: bool,
+    prefix: str,
     metrics: tuple[str, int] | None,
     as_json: bool,
 ) -> None:
@@ -155,4 +175,25 @@ def worker(
     measured, health = Metrics(), Health()
     with open_store(store) as opened, probed(metrics, measured.registry, health):
         in_force = books_in_force(loaded, opened)
-        run_worker(lambda: Consumption(in_force, opened, access, options, measured, health))
+        publishing = _publishing(store, access, prefix, measured) if publish else None
+        run_worker(
+            lambda: Consumption(in_force, opened, access, options, measured, health), publishing
+        )
+
+
+def _publishing(
+    store: str, access: KafkaAccess, prefix: str, metrics: Metrics
+) -> Callable[[], Awaitable[None]]:
+    """What publishes beside the rating, with connections of its own to the store."""
+    import asyncio
+
+    from rating.runtime.publishing import publish_on
+    from sinks.store import open_store
+    from sinks.topics.publisher import TOPICS
+
+    async def publish() -> None:
+        with open_store(store) as opened:
+            never = asyncio.Event()  # a worker ends what runs beside it by cancelling it
+            await publish_on(opened, access, TOPICS, metrics.published, never, prefix=prefix)
+
+    return publish
