@@ -36,8 +36,9 @@ def is_law_broken(error: Exception) -> bool:
 def _known() -> tuple[type[Exception], ...]:
     """Imported only once something went wrong, since these modules are slow to load."""
     from ingest.files import LogError
+    from ingest.gateway.errors import GatewayError
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
     from tariffs.errors import BookErrors
 
-    return (BookErrors, LogError, ParquetError, StoreError)
+    return (BookErrors, GatewayError, LogError, ParquetError, StoreError)

@@ -45,9 +45,7 @@ def killed(*words: str, folder: Path, after_s: float) -> bool:
 def everything(folder: Path) -> dict[str, list[bytes]]:
     """All that the store holds, in an order that does not depend on how it came there."""
     kinds = ("charges", "suspense", "signals", "balances", "orders")
-    return {
-        kind: sorted(ratecast("export", kind, folder=folder).splitlines()) for kind in kinds
-    }
+    return {kind: sorted(ratecast("export", kind, folder=folder).splitlines()) for kind in kinds}
 
 
 @pytest.mark.slow
