@@ -141,7 +141,7 @@ def checked_lines(
     lines: list[LogLine] = []
     mistakes: list[dict[str, Any]] = []
     for number, record in enumerate(records, 1):
-        fields = {"type": types[0], "time": received_ms} | record | {"received": received_ms}
+        fields: dict[str, Any] = {"type": types[0], "time": received_ms} | record | {"received": received_ms}
         usage = read_object(fields)
         why = usage.malformed
         if fields["type"] not in types:

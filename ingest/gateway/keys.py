@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,7 +82,7 @@ class Keys:
 
     def signer(self) -> SigningKey | None:
         """The newest key that can sign; None where there is none."""
-        for key in reversed(self.signing.values()):
+        for key in reversed(list(self.signing.values())):
             if key.may_sign and not has_ended(key.until):
                 return key
         return None
@@ -136,7 +135,7 @@ class KeyRing:
 
     def _stamp(self) -> tuple[int, int, int]:
         try:
-            found = os.stat(self._path)
+            found = self._path.stat()
         except OSError:
             return (0, 0, 0)
         return (found.st_mtime_ns, found.st_size, found.st_ino)

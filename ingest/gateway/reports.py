@@ -83,10 +83,11 @@ def _bound_line(line: LogLine, binding: Binding, received_ms: int) -> LogLine:
     try:
         parse_json(line.line)  # which says in a sentence what Python's own does not
         fields = json.loads(line.line)
-        if not isinstance(fields, dict):
-            raise MalformedError("the usage record is no JSON object")
     except MalformedError as error:
         return _suspended(MALFORMED, str(error), line.line, binding, received_ms)
+    if not isinstance(fields, dict):
+        why = "the usage record is no JSON object"
+        return _suspended(MALFORMED, why, line.line, binding, received_ms)
     if fields.get("type") != "view":
         return _suspended(UNBOUND, ONLY_VIEWING, line.line, binding, received_ms)
     bound: dict[str, Any] = {name: fields[name] for name in VIEW_FIELDS if name in fields}

@@ -129,7 +129,11 @@ def _binding(claims: Mapping[str, Any]) -> Binding:
     if type(claims["exp"]) is not int:
         raise TokenRefused("its expiry is no whole number of seconds")
     return Binding(
-        *(claims[name] for name in REQUIRED),
-        *(claims.get(name) for name in OPTIONAL),
-        ends_ms=claims["exp"] * 1000,
+        claims["sub"],
+        claims["device"],
+        claims["session"],
+        claims.get("content"),
+        claims.get("kind"),
+        claims.get("quality"),
+        claims["exp"] * 1000,
     )

@@ -51,7 +51,7 @@ SCOPE_OF_TYPES = {
     "balance.topup": "topups",
 }
 CMCD_TYPES = ("application/cmcd", "text/cmcd", "application/json")
-NO_TOKEN = "the back end passed no good token of a viewer on, so nothing binds it to an account"
+NOT_PASSED_ON = "the back end passed no good token of a viewer on, so nothing binds it to an account"
 PROBLEMS_MAX = 20
 
 
@@ -116,7 +116,7 @@ class Viewing:
         binding = None if isinstance(sender, Anonymous) else sender.binding
         received_ms = self._intake.log.received_ms()
         if binding is None:
-            why = sender.why if isinstance(sender, Anonymous) else NO_TOKEN
+            why = sender.why if isinstance(sender, Anonymous) else NOT_PASSED_ON
             await self._intake.append(sender, unbound_lines(raw, why, received_ms))
             return Response(status_code=204)
         lines = to_log_lines(bound_reading(read(received_ms), binding), received_ms)
