@@ -174,9 +174,9 @@ def token_request(asked: Mapping[str, Any]) -> tuple[dict[str, str], int]:
     mistakes = [f"there is no field {name}" for name in asked if name not in TOKEN_FIELDS]
     texts = {"session": str(uuid.uuid4())}
     for name in TOKEN_FIELDS[:-1]:
-        text = asked.get(name)
-        if text is None and name not in ("account", "device"):
+        if name not in asked and name not in ("account", "device"):
             continue
+        text = asked.get(name)
         if not isinstance(text, str) or not 0 < len(text) <= TEXT_CHARACTERS_MAX:
             mistakes.append(f'field "{name}" is no text of 1 to {TEXT_CHARACTERS_MAX} characters')
         elif any("\ud800" <= character <= "\udfff" for character in text):
