@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+WORLDS ?= 20000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ BENCHMARKS := $(sort $(wildcard benchmarks/[a-z]*.py))
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-smoke format lint types contracts lock
+.PHONY: help setup demo test worlds check bench bench-smoke format lint types contracts lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +24,9 @@ demo: setup ## simulate, rate and explain an evening of 20,000 households
 
 test: setup ## run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) -q
+
+worlds: setup ## hold the core against the reference rater on many random worlds; WORLDS=20000
+	@$(BIN)/python tests/property/test_core_agrees.py 0 $(WORLDS)
 
 check: setup ## all that must hold before a change lands; what continuous integration runs
 	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted; run 'make format'." >&2; exit 1; }

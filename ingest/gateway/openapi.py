@@ -239,8 +239,8 @@ EVENTS: JsonObject = {
 CMCD_BODY: JsonObject = {
     "required": True,
     "content": {
-        "application/cmcd": {"schema": {"type": "string"}},
-        "text/cmcd": {"schema": {"type": "string"}},
+        "application/cmcd": {"schema": {"description": "One record a line."}},
+        "text/cmcd": {"schema": {"description": "As application/cmcd, of before revision B."}},
         "application/json": {"schema": {"description": "The JSON of version 1."}},
     },
 }
