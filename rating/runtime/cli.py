@@ -13,6 +13,8 @@ from rating.runtime.commands.delivery import delivery
 from rating.runtime.commands.demo import demo
 from rating.runtime.commands.explain import explain
 from rating.runtime.commands.export import export
+from rating.runtime.commands.gateway import gateway
+from rating.runtime.commands.keys import keys
 from rating.runtime.commands.prepare import prepare
 from rating.runtime.commands.produce import produce
 from rating.runtime.commands.publish import publish
@@ -93,6 +95,8 @@ for command in (
     publish,
     produce,
     topics,
+    gateway,
+    keys,
     status,
     explain,
     export,

@@ -39,6 +39,7 @@ def _known() -> tuple[type[Exception], ...]:
     from ingest.adapters.mapping_files import MappingError
     from ingest.cdn.dataset import EvidenceError
     from ingest.files import LogError
+    from ingest.gateway.errors import GatewayError
     from rating.runtime.kafka_access import KafkaAccessError
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
@@ -47,6 +48,7 @@ def _known() -> tuple[type[Exception], ...]:
     known = (
         BookErrors,
         EvidenceError,
+        GatewayError,
         KafkaAccessError,
         LogError,
         MappingError,
