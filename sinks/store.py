@@ -103,6 +103,26 @@ class StoredPartition:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """How far a partition was rated: its next offset, and the log clock there."""
+
+    next_offset: int
+    clock_ms: int | None
+
+
+class Claim(Protocol):
+    """The right to do a named piece of work on a store alone; it ends with the program."""
+
+    def held(self) -> bool:
+        """Whether it still holds; a connection that was cut ends it."""
+        ...
+
+    def release(self) -> None:
+        """Leave the work to others."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """How far something made from the store has come, with whatever it wants to remember."""
 
@@ -197,6 +217,10 @@ class BillingStore(Protocol):
         """
         ...
 
+    def positions(self) -> Mapping[int, Position]:
+        """Give how far each partition was rated, without its state."""
+        ...
+
     def add_books(self, books: Sequence[StoredBook]) -> None:
         """Keep the books used. One kept already is left alone.
 
@@ -242,6 +266,13 @@ class BillingStore(Protocol):
 
     def set_cursor(self, name: str, seq: int, payload: bytes = b"") -> None:
         """Move a named cursor."""
+        ...
+
+    def claim(self, name: str) -> Claim | None:
+        """Take a named piece of work; None while another program, or another claim, has it.
+
+        It spares double work and no more: whoever was cut off may learn of it late.
+        """
         ...
 
     # --- questions ------------------------------------------------------------------------------

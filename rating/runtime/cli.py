@@ -12,6 +12,10 @@ import click
 from rating.runtime.commands.demo import demo
 from rating.runtime.commands.explain import explain
 from rating.runtime.commands.export import export
+from rating.runtime.commands.gateway import gateway
+from rating.runtime.commands.keys import keys
+from rating.runtime.commands.produce import produce
+from rating.runtime.commands.publish import publish
 from rating.runtime.commands.rate import rate
 from rating.runtime.commands.simulate import simulate
 from rating.runtime.commands.status import status
@@ -79,5 +83,17 @@ def main() -> None:
     """
 
 
-for command in (demo, rate, status, explain, export, tariffs, simulate):
+for command in (
+    demo,
+    rate,
+    status,
+    explain,
+    export,
+    publish,
+    tariffs,
+    simulate,
+    produce,
+    gateway,
+    keys,
+):
     main.add_command(command)

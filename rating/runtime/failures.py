@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import Final
 
 FAILED: Final = 1
@@ -36,8 +37,13 @@ def is_law_broken(error: Exception) -> bool:
 def _known() -> tuple[type[Exception], ...]:
     """Imported only once something went wrong, since these modules are slow to load."""
     from ingest.files import LogError
+    from ingest.gateway.errors import GatewayError
+    from rating.runtime.kafka_access import KafkaAccessError
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
     from tariffs.errors import BookErrors
 
-    return (BookErrors, LogError, ParquetError, StoreError)
+    known = (BookErrors, GatewayError, KafkaAccessError, LogError, ParquetError, StoreError)
+    # The module of publishing knows Kafka's client; where it was not loaded, it raised nothing.
+    publisher = sys.modules.get("sinks.topics.publisher")
+    return (*known, publisher.PublishError) if publisher else known

@@ -1,0 +1,169 @@
+"""Routes for reports of viewing: /v1/events, /v1/cmcd and what an edge mirrors.
+
+What is in the log is answered with success even where a record in it is malformed: it is suspended
+with its reason when it is rated, and to send it again would not mend it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+from ingest.adapters.canonical import to_log_lines
+from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
+from ingest.gateway.problems import Problem, no_credentials
+from ingest.gateway.reports import (
+    bound_event_lines,
+    bound_reading,
+    event_lines,
+    read_cmcd_body,
+    read_cmcd_request,
+    unbound_lines,
+)
+from ingest.gateway.senders import Anonymous, Backend, identify
+from ingest.json_lines import decode_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+
+    from ingest.adapters.canonical import LogLine, Reading
+    from ingest.gateway.intake import Intake
+    from ingest.gateway.senders import Sender
+    from ingest.gateway.tokens import Binding
+
+EVENT_TYPES = (
+    "application/json",
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+)
+SCOPE_OF_TYPES = {
+    "order.purchase": "orders",
+    "order.cancel": "orders",
+    "account.open": "accounts",
+    "account.subscribe": "accounts",
+    "account.unsubscribe": "accounts",
+    "balance.topup": "topups",
+}
+CMCD_TYPES = ("application/cmcd", "text/cmcd", "application/json")
+NOT_PASSED_ON = "the back end passed no good token of a viewer on, so nothing binds it to an account"
+PROBLEMS_MAX = 20
+
+
+class Viewing:
+    """The routes."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    async def post_events(self, request: Request) -> Response:
+        """Take usage records, native or as CloudEvents."""
+        sender = identify(request, self._intake.keys.now())
+        if isinstance(sender, Anonymous):
+            raise no_credentials(f"{sender.why}; send an API key or a session's token")
+        self._intake.let_pass(sender)
+        check_type(request, EVENT_TYPES)
+        body = await self._intake.body(request, sender)
+        if not body.strip() and "ce-specversion" not in request.headers:
+            raise Problem(400, "bad-body", "the body is empty; send at least one record")
+        headers = dict(request.headers.items())
+        received_ms = self._intake.log.received_ms()
+        binding = sender.binding
+        if binding is None and isinstance(sender, Backend):
+            lines = event_lines(headers, body, received_ms)
+            for type_ in {line.type for line in lines}:
+                sender.need(SCOPE_OF_TYPES.get(type_, "events"))
+        else:
+            assert binding is not None
+            lines = bound_event_lines(headers, body, binding, received_ms)
+        await self._intake.append(sender, lines)
+        if binding is not None and binding.why_over:
+            raise session_over(binding)
+        return JSONResponse(taken(lines), 202)
+
+    async def post_cmcd(self, request: Request) -> Response:
+        """Take a player's report, event mode."""
+        sender = identify(request, self._intake.keys.now())
+        self._intake.let_pass(sender)
+        check_type(request, CMCD_TYPES)
+        body = await self._intake.body(request, sender)
+        media = media_type(request)
+        return await self._take_cmcd(
+            sender, body, lambda received_ms: read_cmcd_body(media, body, received_ms)
+        )
+
+    async def mirror(self, request: Request) -> Response:
+        """Take a media request that an edge mirrors, with CMCD in its query or headers."""
+        sender = identify(request, self._intake.keys.now())
+        self._intake.let_pass(sender)
+        headers = {name: text for name, text in request.headers.items() if name.startswith("cmcd-")}
+        query = request.query_params.get("CMCD", "")
+        if not headers and not query:
+            return Response(status_code=204)  # such as the request for a poster
+        raw = "\n".join([*headers.values()] or [query]).encode()[:ANONYMOUS_BYTES_MAX]
+        return await self._take_cmcd(
+            sender, raw, lambda received_ms: read_cmcd_request(headers, query, received_ms)
+        )
+
+    async def _take_cmcd(
+        self, sender: Sender, raw: bytes, read: Callable[[int], Reading]
+    ) -> Response:
+        binding = None if isinstance(sender, Anonymous) else sender.binding
+        received_ms = self._intake.log.received_ms()
+        if binding is None:
+            why = sender.why if isinstance(sender, Anonymous) else NOT_PASSED_ON
+            await self._intake.append(sender, unbound_lines(raw, why, received_ms))
+            return Response(status_code=204)
+        lines = to_log_lines(bound_reading(read(received_ms), binding), received_ms)
+        await self._intake.append(sender, lines)
+        if binding.why_over:
+            raise session_over(binding)
+        return Response(status_code=204)
+
+
+def media_type(request: Request) -> str:
+    """The content type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def check_type(request: Request, types: Sequence[str]) -> None:
+    """Raises: Problem 415 where the body is of no type that is read here."""
+    media = media_type(request)
+    if media not in types:
+        raise Problem(
+            415,
+            "bad-type",
+            f"Content-Type is {media or 'missing'}, expected one of {', '.join(types)}",
+            headers={"Accept": ", ".join(types)},
+        )
+
+
+def compile_readers() -> None:
+    """Compile what reads records, or load it from the cache, before the first request waits."""
+    taken(event_lines({}, b'{"type":"view"}\n{"type":"view"}', 0))
+
+
+def taken(lines: Sequence[LogLine]) -> dict[str, object]:
+    """What to say of lines that are in the log: how many, and what will be suspended."""
+    batch = decode_lines(b"\n".join(line.line for line in lines), str)
+    answer: dict[str, object] = {"accepted": len(lines), "suspended": len(batch.malformed)}
+    if batch.malformed:
+        answer["problems"] = [
+            {"record": row + 1, "detail": why}
+            for row, why in list(batch.malformed.items())[:PROBLEMS_MAX]
+        ]
+    return answer
+
+
+def session_over(binding: Binding) -> Problem:
+    """What a player hears whose session has ended: to stop for good."""
+    return Problem(
+        410,
+        "over",
+        f"{binding.why_over}; what happened before was taken. Ask the operator for a new session",
+    )
