@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ingest.adapters.canonical import SUSPENDED_TYPE
+from ingest.adapters.cmcd import Options as CmcdOptions
 from ingest.gateway.admission import Admission
 from ingest.gateway.bodies import read_body, too_large
 from ingest.gateway.group_commit import LogUnavailable
@@ -42,7 +43,7 @@ class Options:
     in records: of a back end's key where the key file says nothing else, of an account whose players
     send, of an address that nothing is known of, and of all such addresses together.
     takes_anonymous: whether reports that nothing binds are kept as suspended lines.
-    origins: of the web pages whose players may send.
+    origins: of the web pages whose players may send. cmcd: how players' reports are understood.
     """
 
     body_bytes_max: int = 8 * 2**20
@@ -55,6 +56,7 @@ class Options:
     takes_anonymous: bool = True
     origins: tuple[str, ...] = ("*",)
     access_log: bool = False
+    cmcd: CmcdOptions = field(default=CmcdOptions())
 
 
 class Intake:

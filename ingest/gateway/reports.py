@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ingest import cmcd
 from ingest.adapters import canonical, cloudevents, native
 from ingest.adapters.canonical import (
     MALFORMED,
@@ -51,26 +52,33 @@ def bound_event_lines(
     ]
 
 
-def bound_reading(reading: Reading, binding: Binding) -> Reading:
-    """A reading of a player's report, with what its token says in place of what it says."""
-    said = {"account": binding.account, "device": binding.device, "session": binding.session}
-    said |= {
-        name: text
-        for name in ("content", "kind", "quality")
-        if (text := getattr(binding, name)) is not None
-    }
-    usage = _unstamped(reading.usage).with_columns(
-        **{name: pl.lit(text, pl.String) for name, text in said.items()}
-    )
+def within_token(reading: Reading, binding: Binding) -> Reading:
+    """A reading of a player's report, without what happened after its token had ended."""
+    usage = _unstamped(reading.usage)
     if not binding.why_over:
-        return Reading(usage, reading.suspended.with_columns(account=pl.lit(binding.account)))
+        return Reading(usage, reading.suspended)
     holds = pl.col("time").le(binding.ends_ms).fill_null(value=False)
     late = usage.filter(~holds)
     rows = [
-        suspended_row(UNBOUND, f"{binding.why_over}, and this happened later", line, time=time)
+        suspended_row(
+            UNBOUND,
+            f"{binding.why_over}, and this happened later",
+            line,
+            account=binding.account,
+            time=time,
+        )
         for line, time in zip(canonical.encoded(late, 0), late["time"], strict=True)
     ]
     return Reading(usage.filter(holds), pl.concat([suspended_frame(rows), reading.suspended]))
+
+
+def asks_for_media(headers: Mapping[str, str], query: str) -> bool:
+    """Whether CMCD is of request mode, which says what was fetched and not what was watched."""
+    try:
+        record = cmcd.read_request(headers, query)
+    except cmcd.Rejected:
+        return False
+    return record is None or "e" not in record.values
 
 
 def unbound_lines(raw: bytes, why: str, received_ms: int) -> list[LogLine]:
@@ -115,10 +123,3 @@ def _unstamped(usage: pl.DataFrame) -> pl.DataFrame:
     """Usage records without `received`, which is the gateway's to say."""
     return usage.with_columns(received=pl.lit(None, pl.Int64))
 
-
-def read_cmcd_body(media: str, body: bytes, received_ms: int) -> Reading:
-    raise NotImplementedError
-
-
-def read_cmcd_request(headers: Mapping[str, str], query: str, received_ms: int) -> Reading:
-    raise NotImplementedError

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.canonical import to_log_lines
+from ingest.adapters.cmcd import adapt_body, adapt_request
 from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
 from ingest.gateway.problems import Problem, no_credentials
 from ingest.gateway.reports import (
+    asks_for_media,
     bound_event_lines,
-    bound_reading,
     event_lines,
-    read_cmcd_body,
-    read_cmcd_request,
     unbound_lines,
+    within_token,
 )
 from ingest.gateway.senders import Anonymous, Backend, identify
+from ingest.gateway.traces import Traces
 from ingest.json_lines import decode_lines
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from ingest.adapters.canonical import LogLine, Reading
+    from ingest.adapters.canonical import LogLine
+    from ingest.adapters.cmcd import Adapted
     from ingest.gateway.intake import Intake
     from ingest.gateway.senders import Sender
     from ingest.gateway.tokens import Binding
@@ -60,6 +62,7 @@ class Viewing:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
+        self._traces = Traces()
 
     async def post_events(self, request: Request) -> Response:
         """Take usage records, native or as CloudEvents."""
@@ -92,35 +95,56 @@ class Viewing:
         self._intake.let_pass(sender)
         check_type(request, CMCD_TYPES)
         body = await self._intake.body(request, sender)
-        media = media_type(request)
         return await self._take_cmcd(
-            sender, body, lambda received_ms: read_cmcd_body(media, body, received_ms)
+            sender,
+            body,
+            lambda binding, received_ms: adapt_body(
+                body,
+                binding,
+                received_ms,
+                media=media_type(request),
+                trace=self._traces.of(binding),
+                options=self._intake.options.cmcd,
+            ),
         )
 
     async def mirror(self, request: Request) -> Response:
         """Take a media request that an edge mirrors, with CMCD in its query or headers."""
         sender = identify(request, self._intake.keys.now())
         self._intake.let_pass(sender)
-        headers = {name: text for name, text in request.headers.items() if name.startswith("cmcd-")}
-        query = request.query_params.get("CMCD", "")
-        if not headers and not query:
-            return Response(status_code=204)  # such as the request for a poster
-        raw = "\n".join([*headers.values()] or [query]).encode()[:ANONYMOUS_BYTES_MAX]
+        headers = dict(request.headers.items())
+        query = request.url.query
+        if asks_for_media(headers, query):
+            return Response(status_code=204)
+        said = [text for name, text in headers.items() if name.startswith("cmcd-")]
+        raw = "\n".join(said or [request.query_params.get("CMCD", "")]).encode()
         return await self._take_cmcd(
-            sender, raw, lambda received_ms: read_cmcd_request(headers, query, received_ms)
+            sender,
+            raw[:ANONYMOUS_BYTES_MAX],
+            lambda binding, received_ms: adapt_request(
+                headers,
+                query,
+                binding,
+                received_ms,
+                trace=self._traces.of(binding),
+                options=self._intake.options.cmcd,
+            ),
         )
 
     async def _take_cmcd(
-        self, sender: Sender, raw: bytes, read: Callable[[int], Reading]
+        self, sender: Sender, raw: bytes, adapt: Callable[[Binding, int], Adapted]
     ) -> Response:
+        """Log a report: that of a viewer as usage, any other one as it came."""
         binding = None if isinstance(sender, Anonymous) else sender.binding
         received_ms = self._intake.log.received_ms()
         if binding is None:
             why = sender.why if isinstance(sender, Anonymous) else NOT_PASSED_ON
             await self._intake.append(sender, unbound_lines(raw, why, received_ms))
             return Response(status_code=204)
-        lines = to_log_lines(bound_reading(read(received_ms), binding), received_ms)
-        await self._intake.append(sender, lines)
+        adapted = adapt(binding, received_ms)
+        reading = within_token(adapted.reading, binding)
+        await self._intake.append(sender, to_log_lines(reading, received_ms))
+        self._traces.keep(binding, adapted.trace)
         if binding.why_over:
             raise session_over(binding)
         return Response(status_code=204)

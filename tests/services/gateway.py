@@ -88,9 +88,13 @@ class RunningGateway:
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal; returns the exit code."""
+        """Send a signal and wait; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; returns the exit code."""
         code = self.process.wait(40)
         self._reader.join(5)
         return code

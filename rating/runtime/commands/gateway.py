@@ -92,6 +92,14 @@ import click
     metavar="BYTES",
     help="After so many bytes the folder's next segment begins.",
 )
+@click.option(
+    "--kind", help="The kind of what a player plays, where neither it nor its token says."
+)
+@click.option(
+    "--ladder",
+    metavar="KBPS=WORD,...",
+    help="Words of quality by bitrate, such as 0=sd,2500=hd,12000=uhd.",
+)
 @click.option("--access-log", is_flag=True, help="A line for each request, without its secrets.")
 def gateway(
     folder: str | None,
@@ -108,6 +116,8 @@ def gateway(
     memory_max: int,
     requests_max: int,
     segment: int,
+    kind: str | None,
+    ladder: str | None,
     access_log: bool,
 ) -> None:
     """Take what players, boxes and back ends send, over HTTP, into the usage log.
@@ -126,6 +136,7 @@ def gateway(
     import sys
     from pathlib import Path
 
+    from ingest.adapters.cmcd import Options as CmcdOptions
     from ingest.gateway.app import build_app
     from ingest.gateway.folder_log import FolderLog
     from ingest.gateway.intake import Intake, Options
@@ -157,6 +168,7 @@ def gateway(
         takes_anonymous=unbound == "keep",
         origins=origins,
         access_log=access_log,
+        cmcd=CmcdOptions(rungs(ladder or ""), kind),
     )
     compile_readers()
     intake = Intake(log, KeyRing(Path(keys)), options, metrics)
@@ -170,3 +182,14 @@ def gateway(
         proxies=proxies,
     )
     click.echo("Stopped; what was taken is in the log.", err=True)
+
+
+def rungs(ladder: str) -> tuple[tuple[int, str], ...]:
+    """The rungs of a ladder, ascending. Raises: UsageError."""
+    found = []
+    for rung in filter(None, ladder.split(",")):
+        kbps, equals, word = rung.partition("=")
+        if not kbps.isdigit() or not equals or not word:
+            raise click.UsageError(f"--ladder {rung}: give KBPS=WORD, such as 2500=hd")
+        found.append((int(kbps), word))
+    return tuple(sorted(found))
