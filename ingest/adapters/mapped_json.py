@@ -153,10 +153,12 @@ def read_fields(table: Table, known: Mapping[str, int] | None) -> dict[str, Fiel
         value = table.take(name)
         if isinstance(value, dict):
             found[name] = read_field(Table(value, f"{table.where}.{name}", table.mistakes), name)
-        elif isinstance(value, str) and value:
-            found[name] = Field((path_of(value),))
+            continue
+        paths = [value] if isinstance(value, str) else value
+        if isinstance(paths, list) and paths and all(path and type(path) is str for path in paths):
+            found[name] = Field(tuple(map(path_of, paths)))
         else:
-            table.wrong(name, "has to be a path, or a table with a path or a constant")
+            table.wrong(name, "has to be a path, paths, or a table with a path or a constant")
     table.end()
     return found
 

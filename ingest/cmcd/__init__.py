@@ -12,6 +12,8 @@ Source: CTA-5004 (September 2020), CTA-5004-B (April 2026), RFC 8941.
 from ingest.cmcd.keys import HEADERS, KEYS, TABLE, VERSION_MAX, Key, is_custom
 from ingest.cmcd.reading import (
     MEDIA_TYPES,
+    body_lines,
+    json_elements,
     read_body,
     read_headers,
     read_json,
@@ -38,10 +40,12 @@ __all__ = [
     "Rejected",
     "Token",
     "Value",
+    "body_lines",
     "check_delivery",
     "downgraded",
     "find_faults",
     "is_custom",
+    "json_elements",
     "read_body",
     "read_headers",
     "read_json",

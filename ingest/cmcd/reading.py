@@ -25,7 +25,7 @@ from ingest.cmcd.structured import (
 from ingest.cmcd.tolerant import read_tolerantly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MEDIA_TYPES = ("application/cmcd", "text/cmcd")  # since revision B, and before it
 CHARACTERS_MAX = 1 << 16  # of a record; the longest keys are URLs
@@ -66,14 +66,17 @@ def read_exactly(text: str) -> Record:
 
 def read_body(body: bytes) -> list[Record | Rejected]:
     """Read a body of `application/cmcd`: one record a line, blank lines left out."""
-    read: list[Record | Rejected] = []
+    return [found for _, found in body_lines(body)]
+
+
+def body_lines(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
+    """Read a body, each record with the bytes of its line."""
     for line in body.split(b"\n"):
         if stripped := line.strip(b" \t\r"):
             try:
-                read.append(read_record(_text(stripped)))
+                yield stripped, read_record(_text(stripped))
             except Rejected as rejected:
-                read.append(rejected)
-    return read
+                yield stripped, rejected
 
 
 def _text(line: bytes) -> str:
@@ -127,21 +130,27 @@ def read_json(body: bytes) -> list[Record | Rejected]:
 
     Raises: Rejected if it is neither.
     """
+    return [found for _, found in json_elements(body)]
+
+
+def json_elements(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
+    """Read the JSON of version 1, each record with its object as JSON.
+
+    Raises: Rejected, at the first step, if the body is no JSON.
+    """
     try:
         found: Any = json.loads(body, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
         raise Rejected(f"no JSON: {error}", body) from None
-    read: list[Record | Rejected] = []
     for index, value in enumerate(found if isinstance(found, list) else [found]):
+        raw = json.dumps(value, default=str, ensure_ascii=False)
         try:
-            read.append(_from_json(value, f"element {index}"))
+            yield raw.encode("utf-8", "replace"), _from_json(value, raw, f"element {index}")
         except Rejected as rejected:
-            read.append(rejected)
-    return read
+            yield rejected.raw, rejected
 
 
-def _from_json(value: Any, place: str) -> Record:
-    raw = json.dumps(value, default=str, ensure_ascii=False)
+def _from_json(value: Any, raw: str, place: str) -> Record:
     if not isinstance(value, dict):
         raise Rejected(f"{place}: expected a JSON object", raw)
     notes: list[Note] = []

@@ -46,7 +46,7 @@ class Rejected(ValueError):  # noqa: N818 - a value as often as an error: one ba
     def __init__(self, reason: str, raw: str | bytes) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.raw = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
+        self.raw = raw.encode("utf-8", "replace") if isinstance(raw, str) else raw
 
 
 def record_of(members: Mapping[str, Member], raw: str | bytes, notes: tuple[Note, ...]) -> Record:

@@ -22,15 +22,18 @@ THOUSANDTH = Decimal("0.001")
 
 KEY = re.compile(r"[a-z*][a-z0-9_.*-]*")
 TOKEN = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*")
-STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+# Possessive, so that a string that never ends is given up at once.
+STRING = r'"(?P<string>(?:[ !#-\[\]-~]++|\\["\\])*+)"'
 BARE = re.compile(
     r"(?P<decimal>-?[0-9]{1,12}\.[0-9]{1,3})"
     r"|(?P<integer>-?[0-9]{1,15})"
     rf"|(?P<token>{TOKEN.pattern})"
-    rf"|(?P<string>{STRING.pattern})"
+    rf"|{STRING}"
     r"|\?(?P<boolean>[01])"
     r"|:(?P<octets>[A-Za-z0-9+/=]*):"
 )
+# A member without parameters and lists, and the comma or the end behind it: nearly all there are.
+SIMPLE = re.compile(rf"({KEY.pattern})(?:=(?:{BARE.pattern}))?[ \t]*(?:,[ \t]*(?!\Z)|\Z)")
 ESCAPED = re.compile(r'\\(["\\])')
 TO_ESCAPE = re.compile(r'(["\\])')
 SPACES = re.compile(r" *")
@@ -88,6 +91,13 @@ def read_dictionary(text: str) -> dict[str, Member]:
     text = text.strip(" ")
     at, end = 0, len(text)
     while at < end:
+        simple = SIMPLE.match(text, at)
+        if simple is not None:
+            kind = simple.lastgroup
+            value = True if kind is None else _bare_of(kind, simple[kind], text, at)
+            members[simple[1]] = Item(value)
+            at = simple.end()
+            continue
         name, at = _read_key(text, at)
         if text.startswith("=", at):
             members[name], at = read_member(text, at + 1)
@@ -154,26 +164,24 @@ def _read_parameters(text: str, at: int) -> tuple[Parameters, int]:
 
 def _read_bare(text: str, at: int) -> tuple[Bare, int]:
     found = BARE.match(text, at)
-    if found is None:
+    if found is None or found.lastgroup is None:
         raise NotStructured("a value", text, at)
-    kind, said = found.lastgroup, found.group()
+    return _bare_of(found.lastgroup, found[found.lastgroup], text, at), found.end()
+
+
+def _bare_of(kind: str, said: str, text: str, at: int) -> Bare:
+    """A value from what a group of BARE found; text, at: where it stood."""
     if kind == "integer":
-        return int(said), found.end()
+        return int(said)
     if kind == "token":
-        return Token(said), found.end()
+        return Token(said)
     if kind == "string":
-        inner = said[1:-1]
-        return (ESCAPED.sub(r"\1", inner) if "\\" in inner else inner), found.end()
+        return ESCAPED.sub(r"\1", said) if "\\" in said else said
     if kind == "decimal":
-        return Decimal(said), found.end()
+        return Decimal(said)
     if kind == "boolean":
-        return said == "?1", found.end()
-    return _read_octets(text, at, said[1:-1]), found.end()
-
-
-def _read_octets(text: str, at: int, said: str) -> bytes:
-    """Decode base64 whose padding may be missing (RFC 8941 section 4.2.7)."""
-    try:
+        return said == "1"
+    try:  # the padding may be missing (RFC 8941 section 4.2.7)
         return base64.b64decode(said + "=" * (-len(said) % 4), validate=True)
     except binascii.Error:
         raise NotStructured("base64 between colons", text, at) from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import http_sf
 import pytest
+from cmcd_records import STANDARD, VECTORS
 
 from ingest import cmcd
 from ingest.cmcd import Item, Record, Rejected, Token
@@ -16,8 +16,6 @@ from ingest.cmcd.quick import read_quickly
 from ingest.cmcd.reading import CHARACTERS_MAX, read_exactly
 from ingest.cmcd.structured import InnerList, NotStructured, read_dictionary
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "cmcd"
-STANDARD = [line.split("\t") for line in (VECTORS / "standard.txt").read_text().splitlines()]
 REQUESTS = json.loads((VECTORS / "standard_requests.json").read_text())
 LIBRARIES = json.loads((VECTORS / "libraries.json").read_text())
 SENDERS = json.loads((VECTORS / "senders.json").read_text())
