@@ -78,4 +78,6 @@ setInterval(async () => {
   if (charged) byId("charged").textContent = charged;
 }, 2000);
 
-window.ownClock = clock; // for tests
+// For the console, and for tests.
+Object.assign(window, { ownClock: clock });
+Object.defineProperty(window, "viewing", { get: () => session });

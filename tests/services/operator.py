@@ -79,6 +79,21 @@ class Operator:
         with open_store(self.store, create=False) as store:
             return store.suspense_after(0, 1000).to_dicts()
 
+    def await_rated(self) -> None:
+        """Wait until the rater is compiled and its store is there."""
+        ends_s = time.monotonic() + CHARGE_S
+        while "Rating" not in self.said and not self._store_is_there():
+            assert self._rater.poll() is None, self.said
+            assert time.monotonic() < ends_s, self.said
+            time.sleep(LOOK_EVERY_S)
+
+    def _store_is_there(self) -> bool:
+        try:
+            open_store(self.store, create=False).close()
+        except StoreError:
+            return False
+        return True
+
     def await_charges(
         self, account: str, are_there: Callable[[list[dict[str, Any]]], bool], wait_s: float = CHARGE_S
     ) -> list[dict[str, Any]]:
