@@ -123,7 +123,9 @@ class Requests(SimpleHTTPRequestHandler):
 def main() -> None:
     """Serve until it is stopped."""
     parser = argparse.ArgumentParser(description="Serve a page whose viewing is charged.")
-    parser.add_argument("--port", type=int, default=8000, help="where to listen; 0 takes a free one")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="where to listen; 0 takes a free one"
+    )
     parser.add_argument("--keys", default="keys.json", help="the key file; made if missing")
     parser.add_argument("--gateway", default="http://127.0.0.1:8080", help="where to report to")
     parser.add_argument("--store", default="ratecast.db", help="where the charges are")

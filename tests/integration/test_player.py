@@ -89,7 +89,9 @@ def assert_charged(operator: Operator, page: Page) -> int:
     Returns: milliseconds watched.
     """
     session = page.evaluate("viewing.session")
-    charges = operator.await_charges(ACCOUNT, lambda found: session in {c["session"] for c in found})
+    charges = operator.await_charges(
+        ACCOUNT, lambda found: session in {c["session"] for c in found}
+    )
     charges = [charge for charge in charges if charge["session"] == session]
     watched_ms: int = sum(charge["watched_ms"] for charge in charges)
     seen_ms, stretches = own_clock(page)
@@ -145,7 +147,9 @@ def test_a_page_that_is_left_ends_the_viewing(
     session = page.evaluate("viewing.session")
     seen_ms, _ = own_clock(page)
     page.goto("about:blank")
-    charges = operator.await_charges(ACCOUNT, lambda found: session in {c["session"] for c in found})
+    charges = operator.await_charges(
+        ACCOUNT, lambda found: session in {c["session"] for c in found}
+    )
     watched_ms = sum(charge["watched_ms"] for charge in charges if charge["session"] == session)
     # Until it is gone the film plays on, so it can only be more than was read off before.
     assert seen_ms - FRAME_MS <= watched_ms <= seen_ms + 2000

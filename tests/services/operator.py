@@ -80,9 +80,9 @@ class Operator:
             return store.suspense_after(0, 1000).to_dicts()
 
     def await_rated(self) -> None:
-        """Wait until the rater is compiled and its store is there."""
+        """Wait until the rater has its store. Raises: AssertionError."""
         ends_s = time.monotonic() + CHARGE_S
-        while "Rating" not in self.said and not self._store_is_there():
+        while not self._store_is_there():
             assert self._rater.poll() is None, self.said
             assert time.monotonic() < ends_s, self.said
             time.sleep(LOOK_EVERY_S)
@@ -95,7 +95,10 @@ class Operator:
         return True
 
     def await_charges(
-        self, account: str, are_there: Callable[[list[dict[str, Any]]], bool], wait_s: float = CHARGE_S
+        self,
+        account: str,
+        are_there: Callable[[list[dict[str, Any]]], bool],
+        wait_s: float = CHARGE_S,
     ) -> list[dict[str, Any]]:
         """An account's charges once they are as expected. Raises: AssertionError after `wait_s`."""
         ends_s = time.monotonic() + wait_s
