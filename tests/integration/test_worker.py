@@ -93,15 +93,17 @@ def test_workers_killed_at_random_moments(
 ) -> None:
     chance = Random(3)
     messages = packed_log(evening[1], PARTITIONS, chance, sizes=[1, 1, 5])
-    sending = send(scene.kafka, scene.topic, messages, seconds=4)
+    sending = send(scene.kafka, scene.topic, messages, seconds=9)
+    kills = 0
+    while sending.is_alive():
+        worker = scene.start()
+        # From its first partition on, or else all would die while they start.
+        wait_until(lambda worker=worker: "goes on at" in worker.log.read_text(), 20, "a partition")
+        time.sleep(chance.random() * 0.8)
+        worker.kill()
+        kills += 1
+    assert kills > 1
     scene.start()
-    for _ in range(4):
-        # From the first commit of each on, or else all would die while they start.
-        before = scene.records()
-        wait_until(lambda before=before: scene.records() > before, 20, "commits")
-        time.sleep(chance.random() * 0.3)
-        scene.workers[-1].kill()
-        scene.start()
     sending.join()
     check_charges(scene, messages)
 
