@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from click.testing import CliRunner
 
 from ingest.adapters import bulk_data, cloudevents, mapped_json, native
@@ -18,6 +17,7 @@ from rating.runtime.cli import main
 
 if TYPE_CHECKING:
     import polars as pl
+    import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/senders"
