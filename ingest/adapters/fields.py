@@ -82,6 +82,24 @@ def usage_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | Malf
     return rows
 
 
+def settled(
+    found: Sequence[tuple[bytes, dict[str, Any], MalformedError | None]],
+) -> tuple[list[dict[str, Any]], list[tuple[bytes, dict[str, Any], MalformedError]]]:
+    """Rows of USAGE_FIELDS, and what is refused, each in the order of the input.
+
+    found: the bytes of each thing that came, the fields understood of it, and what was wrong so far.
+    """
+    checked = iter(usage_rows([fields for _, fields, error in found if error is None]))
+    rows, refused = [], []
+    for raw, fields, error in found:
+        row = next(checked) if error is None else error
+        if isinstance(row, MalformedError):
+            refused.append((raw, fields, row))
+        else:
+            rows.append(row)
+    return rows, refused
+
+
 def as_line(fields: Mapping[str, Any]) -> bytes:
     """The fields of a record as a line of the log; one that is no record where JSON has no word."""
     given = {name: fields[name] for name in fields if name in CHECKED}

@@ -21,7 +21,7 @@ from ingest.adapters.canonical import (
     suspended_row,
     usage_of_rows,
 )
-from ingest.adapters.fields import known_account, known_time, usage_rows
+from ingest.adapters.fields import known_account, known_time, settled
 from ingest.adapters.mapping_files import Table, parse_mapping, raise_mistakes
 from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, array_values
 from ingest.json_exact import (
@@ -262,25 +262,20 @@ def read_documents(
     suspended: rows that are suspended already. given: fields that are known from elsewhere, and
     that no document may say otherwise.
     """
-    found: list[tuple[bytes, dict[str, Any]]] = []
-    refused = list(suspended)
-    known = given or {}
+    found: list[tuple[bytes, dict[str, Any], MalformedError | None]] = []
     for raw, document in documents:
         if any(fits(rule, document) for rule in mapping.skip):
             continue
         fields: dict[str, Any] = {}
+        wrong: MalformedError | None = None
         try:
             take_fields(document, mapping, fields)
-            found.append((raw, fields | known))
         except MalformedError as error:
-            refused.append(refused_row(error, raw, fields | known))
-    rows = []
-    for row, (raw, fields) in zip(usage_rows([one for _, one in found]), found, strict=True):
-        if isinstance(row, MalformedError):
-            refused.append(refused_row(row, raw, fields))
-        else:
-            rows.append(row)
-    return Reading(usage_of_rows(rows), suspended_frame(refused))
+            wrong = error
+        found.append((raw, fields | (given or {}), wrong))
+    rows, refusals = settled(found)
+    refused = [refused_row(error, raw, fields) for raw, fields, error in refusals]
+    return Reading(usage_of_rows(rows), suspended_frame([*suspended, *refused]))
 
 
 def refused_row(error: MalformedError, raw: bytes, fields: dict[str, Any]) -> dict[str, Any]:
