@@ -32,7 +32,7 @@ from ingest.adapters.canonical import (
     suspended_row,
     usage_of_rows,
 )
-from ingest.adapters.fields import known_account, known_time, usage_row
+from ingest.adapters.fields import known_account, known_time, settled, usage_row
 from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, array_values
 from ingest.json_exact import TEXTS_OF_TYPES, MalformedError, Number, parse_json, shown
 
@@ -125,16 +125,18 @@ def read_events(
     events: Iterable[bytes], broken: list[dict[str, Any]], options: Options = DEFAULTS
 ) -> Reading:
     """Read events in the JSON format, one each. broken: rows suspended already."""
-    rows: list[dict[str, Any]] = []
-    suspended: list[dict[str, Any]] = []
+    found: list[tuple[bytes, dict[str, Any], MalformedError | None]] = []
     for raw in events:
         fields: dict[str, Any] = {}
+        wrong: MalformedError | None = None
         try:
             attributes = structured_attributes(raw)
             take_event(attributes, structured_payload(attributes), fields, options)
-            rows.append(usage_row(fields))
         except MalformedError as error:
-            suspended.append(refused(error, raw, fields))
+            wrong = error
+        found.append((raw, fields, wrong))
+    rows, refusals = settled(found)
+    suspended = [refused(error, raw, fields) for raw, fields, error in refusals]
     return gathered(rows, suspended + broken)
 
 

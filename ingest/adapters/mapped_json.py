@@ -21,7 +21,7 @@ from ingest.adapters.canonical import (
     suspended_row,
     usage_of_rows,
 )
-from ingest.adapters.fields import known_account, known_time, usage_row
+from ingest.adapters.fields import known_account, known_time, settled
 from ingest.adapters.mapping_files import Table, parse_mapping, raise_mistakes
 from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, array_values
 from ingest.json_exact import (
@@ -262,23 +262,27 @@ def read_documents(
     suspended: rows that are suspended already. given: fields that are known from elsewhere, and
     that no document may say otherwise.
     """
-    rows = []
-    refused = list(suspended)
+    found: list[tuple[bytes, dict[str, Any], MalformedError | None]] = []
     for raw, document in documents:
+        if any(fits(rule, document) for rule in mapping.skip):
+            continue
         fields: dict[str, Any] = {}
+        wrong: MalformedError | None = None
         try:
-            if any(fits(rule, document) for rule in mapping.skip):
-                continue
             take_fields(document, mapping, fields)
-            rows.append(usage_row(fields | (given or {})))
         except MalformedError as error:
-            known = fields | (given or {})
-            refused.append(
-                suspended_row(
-                    MALFORMED, str(error), raw, account=known_account(known), time=known_time(known)
-                )
-            )
-    return Reading(usage_of_rows(rows), suspended_frame(refused))
+            wrong = error
+        found.append((raw, fields | (given or {}), wrong))
+    rows, refusals = settled(found)
+    refused = [refused_row(error, raw, fields) for raw, fields, error in refusals]
+    return Reading(usage_of_rows(rows), suspended_frame([*suspended, *refused]))
+
+
+def refused_row(error: MalformedError, raw: bytes, fields: dict[str, Any]) -> dict[str, Any]:
+    """The suspended row of one document. fields: what was understood of it."""
+    return suspended_row(
+        MALFORMED, str(error), raw, account=known_account(fields), time=known_time(fields)
+    )
 
 
 def fits(rule: Rule, document: Any) -> bool:

@@ -24,7 +24,8 @@ from ingest.adapters.canonical import (
     usage_frame,
     usage_of_rows,
 )
-from ingest.json_exact import read_line
+from ingest.adapters.fields import row_or_error, usage_rows
+from ingest.json_exact import MalformedError, read_line
 from rating.schemas import RECORD_TYPES
 
 RECEIVED_MS = 1_767_225_600_000
@@ -162,3 +163,24 @@ def test_readings_join_in_their_order() -> None:
 
 def test_the_types_are_those_of_the_log() -> None:
     assert lines_of(VIEW)[0].type in RECORD_TYPES
+
+
+ODD = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.just([]) | st.just("1.5")
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from([*VIEW, "rate", "playhead_ms", "amount", "id"]), ODD).map(
+            lambda change: VIEW | change
+        ),
+        max_size=4,
+    )
+)
+def test_records_are_checked_together_as_each_by_itself(found: list[dict[str, Any]]) -> None:
+    together = usage_rows(found)
+    for fields, row in zip(found, together, strict=True):
+        alone = row_or_error(fields)
+        if isinstance(alone, MalformedError):
+            assert str(row) == str(alone)
+        else:
+            assert row == alone
