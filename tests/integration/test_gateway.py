@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import jwt
 import pytest
 import zstandard
@@ -29,7 +30,6 @@ from ingest.gateway.tokens import mint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import httpx
 
 ROOT = Path(__file__).parents[2]
 LOOK_S = 0.7  # after which a change of the key file is in force
