@@ -2,18 +2,19 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+WORLDS ?= 20000
 FAULTS ?= 200
 SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-BENCHMARKS := $(sort $(wildcard benchmarks/[a-z]*.py))
+BENCHMARKS := simulate core end_to_end growth restart alternatives
 
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-smoke torture format lint types contracts lock
+.PHONY: help setup demo test worlds check bench bench-smoke torture format lint types contracts lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,16 +27,19 @@ demo: setup ## simulate, rate and explain an evening of 20,000 households
 test: setup ## run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) -q
 
+worlds: setup ## hold the core against the reference rater on many random worlds; WORLDS=20000
+	@$(BIN)/python tests/property/test_core_agrees.py 0 $(WORLDS)
+
 check: setup ## all that must hold before a change lands; what continuous integration runs
 	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted; run 'make format'." >&2; exit 1; }
 	@$(MAKE) --no-print-directory lint types contracts bench-smoke
 	@$(MAKE) --no-print-directory test
 
 bench: setup ## measure the speed of each part, with its baselines
-	@for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --results benchmarks/results || exit 1; done
 
 bench-smoke: setup ## run every benchmark in a small size, so that none rots
-	@for file in $(BENCHMARKS); do echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; done
+	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --smoke || exit 1; done
 
 torture: setup ## kill, freeze and cut workers, broker and database 200 times; FAULTS= and SEED= choose
 	@$(BIN)/python tests/torture.py --faults $(FAULTS) --seed $(SEED)

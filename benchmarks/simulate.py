@@ -11,13 +11,14 @@ The hash is of the whole log: as long as it stays, so does what is measured.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import resource
 import time
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from report import Report, options, publish
 
 from ingest.simulator import Faults, Simulation
 
@@ -56,28 +57,30 @@ def baseline_rate(simulation: Simulation) -> float:
     return len(records) / (time.process_time() - begun_s)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--households", type=int, default=20_000)
-    parser.add_argument("--hours", type=float, default=5.0)
-    parser.add_argument("--smoke", action="store_true", help="a small size, so that it cannot rot")
-    asked = parser.parse_args(arguments)
-    households, hours = (200, 0.5) if asked.smoke else (asked.households, asked.hours)
-    drain(Simulation(10, 0.1, SEED, faults=Faults.parse("typical")))  # compiles
+def most_bytes() -> int:
+    """The most memory that this program held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure a clean log and one with faults."""
+    asked = options(__doc__).parse_args(arguments)
+    households, hours = (200, 0.5) if asked.smoke else (20_000, 5.0)
+    report = Report("simulate", f"{households:,} households, {hours:g} hours, seed {SEED}")
+    drain(Simulation(10, 0.1, SEED, faults=Faults.parse("typical")))  # compiles
+    written = "json.dumps of ready records"
     clean = Simulation(households, hours, SEED)
-    print(f"{households:,} households, {hours:g} hours, seed {SEED}, one core")
-    print(f"json.dumps alone   {baseline_rate(clean):>12,.0f} records/s")
+    report.add(written, baseline_rate(clean), "records/s of a core")
     for faults in ("none", "typical"):
         simulation = Simulation(households, hours, SEED, faults=Faults.parse(faults))
         size_bytes, taken_s = drain(simulation)
         records, digest = describe(simulation)
-        print(
-            f"faults {faults:<11} {records / taken_s:>12,.0f} records/s  "
-            f"{records:,} records of {size_bytes / records:.0f} bytes in {taken_s:.2f} s  {digest}"
-        )
-    most_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"memory             {most_mib:>12,.0f} MiB at most")
+        name = f"simulated, faults {faults}"
+        report.add(name, records / taken_s, "records/s of a core", baseline=written)
+        report.add(f"log, faults {faults}", size_bytes / 1e6, "MB")
+        report.check(f"log, faults {faults}", digest)
+    report.add("memory at most", most_bytes() / 1e6, "MB")
+    publish(report, asked)
 
 
 if __name__ == "__main__":

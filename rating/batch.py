@@ -61,6 +61,7 @@ from rating.state import (
     names,
 )
 from rating.tables import NONE, TEXT_CAPACITY, USED, free_rows, hash_text, is_short
+from tariffs.blocks import borrowed
 from tariffs.calendar import DAY_MS, has_day
 from tariffs.compiled import CALENDAR_AT, books
 
@@ -268,6 +269,7 @@ def rate_events(
 
     position: [next record, first record of the window that was begun].
     """
+    s, b, events, text = borrowed(s), borrowed(b), borrowed(events), borrowed(text)
     while position[0] < len(events):
         first = position[1]
         past = min(len(events), first + window)

@@ -5,13 +5,14 @@ Source: spec sections 1 (suspense), 6 (charges and their names) and 7 (signals).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from rating.charge_ids import charge_id, usage_ids
+from rating.jit import jit
 from rating.names import name_text
 from rating.schemas import (
     ACCOUNTS,
@@ -33,7 +34,7 @@ from rating.state import (
     UNKNOWN_PLAN,
     UNSET_MS,
 )
-from rating.steps import line_steps
+from rating.steps import lines_steps
 from rating.tables import NONE
 from tariffs.prices import tax_micros
 
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from tariffs.calendar import Calendar
     from tariffs.model import Book
 
-CHARGE_NAMESPACE = bytes.fromhex("6e1e2545000050008000000000000000")
 CHARGE_FRAME = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
 MONEY_FIELDS = {
     "billed_ms": "billed_ms",
@@ -61,20 +61,15 @@ MONEY_FIELDS = {
 }
 
 
-def charge_id(name: str) -> str:
-    """The UUIDv5 of a charge's name (section 6)."""
-    digest = hashlib.sha1(CHARGE_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
-
-
 class Gatherer:
     """Turns slots into frames; knows the books' texts and keeps the names it has decoded."""
 
     def __init__(self, books: Sequence[Book], zones: Sequence[str]) -> None:
         self._books = {book.id: book for book in books}
+        self._currency_of = {book.id: book.currency for book in books}
         self._zone_of = {book.id: zones.index(book.timezone) for book in books}
         self._texts: list[str] = []
+        self._series = pl.Series(dtype=pl.String)  # the same
 
     def text_of(self, state: State, name: int) -> str:
         """The text of a name."""
@@ -85,19 +80,19 @@ class Gatherer:
         """Decode the names that are new."""
         for name in range(len(self._texts), state.names.high):
             self._texts.append(name_text(state, name))
+        if len(self._series) < len(self._texts):
+            self._series = pl.Series(self._texts, dtype=pl.String)
 
     def _names(self, state: State, numbers: NDArray[Any]) -> pl.Series:
         """The texts of many names."""
         self._know(state)
-        return pl.Series(self._texts, dtype=pl.String).gather(
-            pl.Series(numbers.astype(np.int64), dtype=pl.Int64)
-        )
+        return self._series.gather(pl.Series(numbers.astype(np.int64), dtype=pl.Int64))
 
     def _local_dates(
-        self, calendar: Calendar, books: Sequence[str], times_ms: NDArray[np.int64]
+        self, calendar: Calendar, books: pl.Series, times_ms: NDArray[np.int64]
     ) -> pl.Series:
         """The local date of each instant in its book's time zone."""
-        zones = np.array([self._zone_of[book] for book in books], np.int64)
+        zones = books.replace_strict(self._zone_of, return_dtype=pl.Int64).to_numpy()
         days = calendar.local_days(zones, times_ms).astype(np.int32)
         return pl.Series(days, dtype=pl.Int32).cast(pl.Date)
 
@@ -155,25 +150,24 @@ class Gatherer:
             column: pl.Series(np.where(priced, rows[field], 0), dtype=pl.Int64)
             for column, field in MONEY_FIELDS.items()
         }
-        steps = [
-            line_steps(state, slot, lambda name: self.text_of(state, name)) if slot != NONE else ""
-            for slot in money.tolist()
-        ]
-        books = frame["book"].to_list()
+        steps = lines_steps(state, money.astype(np.int64), lambda name: self.text_of(state, name))
+        books = frame["book"]
         frame = frame.with_columns(
             **amounts,
             type=pl.lit("usage"),
             rule=self._names(state, frame["rule_name"].to_numpy()),
-            currency=pl.Series([self._books[book].currency for book in books], dtype=pl.String),
+            currency=books.replace_strict(self._currency_of, return_dtype=pl.String),
             local_date=self._local_dates(calendar, books, frame["start"].to_numpy()),
-            steps=pl.Series(steps, dtype=pl.String),
+            steps=steps,
         ).with_columns(net=pl.col("gross") - pl.col("discount") - pl.col("capped"))
-        tax = _line_taxes(frame["net"].to_numpy(), rows, priced)
         inclusive = np.where(priced, rows["inclusive"], 1) == 1
+        percent = np.where(priced, rows["percent_micros"], 0)
+        tax = np.empty(len(money), np.int64)
+        _line_taxes(frame["net"].to_numpy(), percent, inclusive, tax)
         frame = frame.with_columns(
             tax=pl.Series(tax, dtype=pl.Int64),
             total=frame["net"] + pl.Series(np.where(inclusive, 0, tax), dtype=pl.Int64),
-            charge_id=_usage_ids(frame),
+            charge_id=usage_ids(frame),
         )
         return frame.select(pl.col(name).cast(dtype) for name, dtype in CHARGE_FRAME.items())
 
@@ -191,7 +185,7 @@ class Gatherer:
             else pl.DataFrame(schema=CHARGE_FRAME).drop("local_date")
         )
         times = frame["start"].to_numpy().astype(np.int64)
-        dates = self._local_dates(calendar, frame["book"].to_list(), times)
+        dates = self._local_dates(calendar, frame["book"].cast(pl.String), times)
         return frame.with_columns(local_date=dates).select(
             pl.col(name).cast(dtype) for name, dtype in CHARGE_FRAME.items()
         )
@@ -360,33 +354,11 @@ def open_watched(state: State, sessions: NDArray[np.void]) -> NDArray[np.int64]:
     return watched
 
 
-def _line_taxes(
-    nets: NDArray[np.int64], rows: NDArray[np.void], priced: NDArray[np.bool_]
-) -> list[int]:
-    """The tax of each line; 0 on covered ones."""
-    return [
-        int(tax_micros(net, percent, inclusive == 1)) if has_price and net else 0
-        for net, percent, inclusive, has_price in zip(
-            nets.tolist(),
-            rows["percent_micros"].tolist(),
-            rows["inclusive"].tolist(),
-            priced.tolist(),
-            strict=True,
-        )
-    ]
-
-
-def _usage_ids(frame: pl.DataFrame) -> pl.Series:
-    """The ids of usage charges."""
-    parts = ("account", "device", "session", "content", "quality", "segment", "plan", "book")
-    rows = frame.select(*parts, "rule", "slot").iter_rows()
-    return pl.Series(
-        [
-            charge_id(f"usage|{a}|{d}|{s}|{c}|{q}|{segment}|{p}|{b}|{rule}|{slot}")
-            for a, d, s, c, q, segment, p, b, rule, slot in rows
-        ],
-        dtype=pl.String,
-    )
+@jit
+def _line_taxes(nets: Any, percents_micros: Any, inclusive: Any, taxes: Any) -> None:
+    """The tax of each line; 0 on covered ones, which have no percentage."""
+    for line in range(len(nets)):
+        taxes[line] = tax_micros(nets[line], percents_micros[line], inclusive[line])
 
 
 def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from rating.jit import int64, jit
-from rating.scratch import ENDED_LEN, ended
+from rating.scratch import ENDED_LEN, NOTED_MONEY, NOTED_STEP, ended
 from rating.state import (
     ENDED_MS,
     HOUR_MS,
@@ -107,6 +107,7 @@ def money_of(s: Any, line: int, prepaid: int, inclusive: int, percent_micros: in
     if row.money == NONE:
         money = take(s, MONEYS)
         row.money = money
+        s[NOTED_MONEY] = NONE  # the slot may have been another line's
         begun = moneys(s)[money]
         begun.prepaid = prepaid
         begun.inclusive = inclusive
@@ -124,21 +125,37 @@ def money_of(s: Any, line: int, prepaid: int, inclusive: int, percent_micros: in
 
 
 @jit
+def is_step(row: Any, step: int, name: int, per: int, period: int) -> bool:
+    """Whether a step is that of a counter."""
+    return bool(row.step == step and row.name == name and row.per == per and row.period == period)
+
+
+@jit
 def note_step(
     s: Any, money: int, step: int, name: int, per: int, period: int, before: int, after: int
 ) -> None:
-    """Keep what a line found and left in a counter, so that the charge can be explained."""
-    slot = int64(moneys(s)[money].next)
-    last = int64(NONE)
-    while slot != NONE:
+    """Keep what a line found and left in a counter, so that the charge can be explained.
+
+    A line's pieces nearly always move the same counters in the same order, so the step behind the
+    one that was noted last is looked at first.
+    """
+    first, last = int64(moneys(s)[money].next), int64(NONE)
+    slot = first
+    if s[NOTED_MONEY] == money and steps(s)[s[NOTED_STEP]].next != NONE:
+        slot = int64(steps(s)[s[NOTED_STEP]].next)
+    if slot != NONE and not is_step(steps(s)[slot], step, name, per, period):
+        slot = first
+        while slot != NONE and not is_step(steps(s)[slot], step, name, per, period):
+            last = slot
+            slot = int64(steps(s)[slot].next)
+    s[NOTED_MONEY] = money
+    if slot != NONE:
         row = steps(s)[slot]
-        if row.step == step and row.name == name and row.per == per and row.period == period:
-            row.after = after
-            row.moved += after - before
-            touch(s, STEPS, slot)
-            return
-        last = slot
-        slot = int64(row.next)
+        row.after = after
+        row.moved += after - before
+        touch(s, STEPS, slot)
+        s[NOTED_STEP] = slot
+        return
     slot = take(s, STEPS)
     row = steps(s)[slot]
     row.step = step
@@ -149,6 +166,7 @@ def note_step(
     row.before = before
     row.after = after
     row.moved = after - before
+    s[NOTED_STEP] = slot
     if last == NONE:
         moneys(s)[money].next = slot
     else:

@@ -75,6 +75,15 @@ def intern(s: Any, text: Any, at: int, length: int) -> int:
 
 
 @jit
+def intern_near(s: Any, text: Any, at: int, length: int, known: int) -> int:
+    """As `intern`, for a text that is nearly always that of a known name."""
+    row = names(s)[known]
+    if row.len == length and same_text(words(s), int64(row.at), text, at, length):
+        return known
+    return intern(s, text, at, length)
+
+
+@jit
 def find_account(s: Any, text: Any, at: int, length: int, hashed: int) -> int:
     """An account by its text, or NONE."""
     index = index_of(s, ACCOUNTS)

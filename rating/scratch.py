@@ -17,6 +17,7 @@ from rating.tables import (
     EMPTY,
     HIGH,
     LIVE,
+    NONE,
     ROWS,
     TABLE_PLACES,
     Table,
@@ -124,7 +125,9 @@ CANDIDATES_LEN = CANDIDATES_AT + LENGTH
     _,
     SESSION_HASHES,
     _,
-) = range(CANDIDATES_LEN + 1, CANDIDATES_LEN + 10)
+    NOTED_MONEY,  # the money that a step was noted for last, or NONE
+    NOTED_STEP,  # and that step; see lines.note_step
+) = range(CANDIDATES_LEN + 1, CANDIDATES_LEN + 12)
 
 MATCHES_MAX = 1 << 15
 CANDIDATES_A_MATCH_MAX = 8  # on average, where the room is sized
@@ -144,6 +147,7 @@ class Scratch:
             self.block.bind(self._at[name], np.empty(0, dtype))
         candidates = max(MATCHES_MAX * CANDIDATES_A_MATCH_MAX, 4 * rules_max)
         self.make_room("candidates", candidates)
+        block.places[NOTED_MONEY] = NONE
         for place in (ACCOUNT_SLOTS, SESSION_SLOTS, SESSION_HASHES):
             block.bind(place, np.empty(window, np.int64))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rating.jit import int64, jit, jit_once
 from rating.lines import end_segment
-from rating.names import find_session, intern, kept_session_hash
+from rating.names import find_session, intern, intern_near, kept_session_hash
 from rating.pieces import book_at, rate_interval
 from rating.schemas import HAS_PLAYHEAD, PLAYING, STOPPED
 from rating.scratch import CLOSED_LEN, OPENED_LEN, closed, opened
@@ -126,14 +126,17 @@ def apply_view(
         return int64(APPLIED)
     row = sessions(s)[session]
     touch(s, SESSIONS, session)
-    content = intern(s, text, int64(event.subject_at), int64(event.subject_len))
+    at, length = int64(event.subject_at), int64(event.subject_len)
+    content = intern_near(s, text, at, length, int64(row.content))
     last = int64(row.last_ms)
     same_content = row.content == content
     if time_ms < last or (event.state == STOPPED and not same_content):  # 3
         row.seen_ms = clock_ms
         return int64(OUT_OF_ORDER)
-    kind = intern(s, text, int64(event.kind_at), int64(event.kind_len))
-    quality = intern(s, text, int64(event.quality_at), int64(event.quality_len))
+    at, length = int64(event.kind_at), int64(event.kind_len)
+    kind = intern_near(s, text, at, length, int64(row.kind))
+    at, length = int64(event.quality_at), int64(event.quality_len)
+    quality = intern_near(s, text, at, length, int64(row.quality))
     outcome = DUPLICATES if time_ms == last else APPLIED
     silent = False
     if row.playing == 1 and time_ms > last:  # 4

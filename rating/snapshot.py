@@ -4,7 +4,8 @@ A batch saves the rows that it touched as one compressed Arrow blob, the chunk "
 batch's number. Beside it, pages (ranges of slots of one table) are saved whole, one after the
 other, as many bytes of pages as of deltas. Once every page is newer than a delta, the delta is
 dropped. So a save costs what its batch changed, nothing ever stops to write the whole state, and
-what is stored stays within a small multiple of the state. Loading applies all chunks in the order
+what is stored stays within a small multiple of the state. Small deltas, as a quiet log gives by the
+thousand, are merged into one from time to time, so that a start has few to read. Loading applies all chunks in the order
 of their numbers; whatever is in a page already holds the deltas before it.
 Source: architecture decisions 2 and 4.
 """
@@ -41,6 +42,8 @@ ARENA_OF = {
     "orders": "texts",
     "topups": "texts",
 }
+SMALL_DELTA_BYTES = 1 << 16
+SMALL_DELTAS_MAX = 64  # then they become one
 WRITE_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
@@ -123,15 +126,19 @@ class Saver:
         self._seq = max((seq for _, seq in chunks), default=0)
         self._credit_bytes = 0
         self._next: tuple[int, int] = (0, 0)  # table number and page to write next
+        self._small: list[int] = []  # the small deltas since they were last merged
+        self._small_slots: dict[str, list[NDArray[np.int32]]] = {name: [] for name in TABLES}
 
     def save(self, state: State) -> tuple[tuple[StateChunk, ...], tuple[tuple[str, int], ...]]:
         """Chunks to add and (name, number) of chunks to drop; the state counts as saved."""
         self._seq += 1
         touched = {name: np.sort(state.table(name).touched) for name in TABLES}
         delta = _pack(state, touched)
-        added = [StateChunk(DELTA, self._seq, delta)]
         dropped: list[tuple[str, int]] = []
         self._deltas.append(self._seq)
+        if len(delta) < SMALL_DELTA_BYTES:
+            delta, dropped = self._merged(state, touched, delta)
+        added = [StateChunk(DELTA, self._seq, delta)]
         self._credit_bytes += len(delta)
         for page in self._due_pages(state):
             chunk = self._page(state, *page)
@@ -139,10 +146,27 @@ class Saver:
                 dropped.append((chunk.name, self._pages[chunk.name]))
             self._pages[chunk.name] = self._seq
             added.append(chunk)
+        dropped += self._pages_past(state)
         dropped += [(DELTA, seq) for seq in self._superseded(state)]
         for number in range(len(TABLES)):
             clean(state.places, number)
         return tuple(added), tuple(dropped)
+
+    def _merged(
+        self, state: State, touched: dict[str, NDArray[np.int32]], delta: bytes
+    ) -> tuple[bytes, list[tuple[str, int]]]:
+        """A small delta; or one in place of many that were stored, with all their rows as of now."""
+        self._small.append(self._seq)
+        for name, slots in touched.items():
+            self._small_slots[name].append(slots)
+        if len(self._small) < SMALL_DELTAS_MAX:
+            return delta, []
+        merged = {name: np.unique(np.concatenate(each)) for name, each in self._small_slots.items()}
+        replaced = (set(self._small) & set(self._deltas)) - {self._seq}
+        self._deltas = [seq for seq in self._deltas if seq not in replaced]
+        self._small = []
+        self._small_slots = {name: [] for name in TABLES}
+        return _pack(state, merged), [(DELTA, seq) for seq in sorted(replaced)]
 
     def _due_pages(self, state: State) -> Iterable[tuple[str, int]]:
         """The pages whose turn it is, for the bytes that deltas have earned."""
@@ -168,6 +192,21 @@ class Saver:
         high = state.table(name).high
         slots = np.arange(page * PAGE_ROWS, min(high, (page + 1) * PAGE_ROWS), dtype=np.int32)
         return StateChunk(f"{name}:{page}", self._seq, _pack(state, {name: slots}))
+
+    def _pages_past(self, state: State) -> list[tuple[str, int]]:
+        """Stored pages beyond the last row of their table; they are forgotten here too.
+
+        A table that was loaded ends with its last live row. What lies beyond is dead by now, but
+        only deltas say so, and those are not kept for a page that is never written again.
+        """
+        past = [
+            (name, seq)
+            for name, seq in self._pages.items()
+            if int(name.partition(":")[2]) * PAGE_ROWS >= state.table(name.partition(":")[0]).high
+        ]
+        for name, _ in past:
+            del self._pages[name]
+        return past
 
     def _superseded(self, state: State) -> list[int]:
         """The deltas older than every page; they are forgotten here too."""

@@ -65,6 +65,7 @@ STORED_CHARGES = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
 STORED_SESSIONS = pl.Schema({"partition": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
 LINE = {"batch": pl.Int64(), "line": pl.Int64()}
 EVER_MS, NEVER_MS = -(2**62), 2**62
+MONTHS_MS = (946_684_800_000, 4_102_444_800_000)  # 2000 to 2099; the schema has tables for the rest
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -169,7 +170,7 @@ class PostgresStore:
                 _copy_lines(connection, "signals", result.signals, SIGNALS, batch)
                 _copy(connection, "new_accounts", result.accounts.sort("account"), ACCOUNTS)
                 _copy(connection, "new_orders", result.orders.sort("account", "order"), ORDERS)
-                _stage_state(connection, commit)
+                _bring_state(connection, commit, batch)
                 connection.execute(_finish(commit, batch))
         except psycopg.Error as error:
             if error.sqlstate == OFFSET_MOVED:
@@ -183,8 +184,9 @@ class PostgresStore:
 
     def _make_months(self, charges: pl.DataFrame) -> None:
         """See to it that every month of these charges has its partition, and the one after it."""
-        month = pl.from_epoch("slot", "ms").dt.truncate("1mo")
-        found = charges.select(month.cast(pl.Date)).to_series().unique()
+        billed = charges.filter(pl.col("slot").is_between(*MONTHS_MS, closed="left"))
+        month = pl.from_epoch("slot", "ms").dt.truncate("1mo").cast(pl.Date)
+        found = billed.select(month.unique()).to_series()
         following = found.dt.offset_by("1mo")
         for new in sorted({*found, *following} - self._months):
             with self._writing() as connection:
@@ -415,23 +417,27 @@ def _copy(
         copy.write(written)
 
 
-def _stage_state(connection: psycopg.Connection, commit: Commit) -> None:
-    """Bring the chunks of state to add and to drop, and how far the sources were read."""
+def _bring_state(connection: psycopg.Connection, commit: Commit, batch: int) -> None:
+    """Bring the chunks of state to add, the names of those to drop, and how far sources were read."""
     partition, result = commit.partition, commit.result
     added = [
-        (partition, stored_text(chunk.name), chunk.seq, chunk.payload)
+        (partition, stored_text(chunk.name), chunk.seq, batch, chunk.payload)
         for chunk in result.state_added
     ]
     dropped = [(partition, stored_text(name), seq) for name, seq in result.state_dropped]
+    old = {*dropped, *(key[:3] for key in added)}
     sources = [
         (partition, stored_text(name), *rest, turn)
         for turn, (name, *rest) in enumerate(map(astuple, commit.sources))
     ]
     with connection.cursor() as cursor:
         if added:
-            cursor.executemany("INSERT INTO new_state VALUES (%s, %s, %s, %b)", added)
-        if dropped:
-            cursor.executemany("INSERT INTO dropped_state VALUES (%s, %s, %s)", dropped)
+            with cursor.copy("COPY state FROM STDIN (FORMAT binary)") as copy:
+                copy.set_types(["int8", "text", "int8", "int8", "bytea"])
+                for row in added:
+                    copy.write_row(row)
+        if old:
+            cursor.executemany("INSERT INTO old_state VALUES (%s, %s, %s)", sorted(old))
         if sources:
             places = ", ".join(["%s"] * 8)
             cursor.executemany(f"INSERT INTO new_sources VALUES ({places})", sources)  # noqa: S608

@@ -78,6 +78,11 @@ def migrations() -> list[str]:
     return [script.read_text("utf-8") for script in sorted(scripts, key=lambda entry: entry.name)]
 
 
+def grants() -> str:
+    """Give the statements that make the roles of a writer and a reader."""
+    return (resources.files("sinks") / "schema" / "grants-postgres.sql").read_text("utf-8")
+
+
 # --- where it is ----------------------------------------------------------------------------------
 
 
@@ -96,7 +101,7 @@ def shown_url(url: str) -> str:
     server = f"[{host}]" if ":" in host else quote(host)
     name = f"{quote(user, safe='')}@" if user else ""
     shown = f"postgresql://{name}{server}{f':{port}' if port else ''}/{quote(database, safe='')}"
-    return f"{shown}?{urlencode(options, quote_via=quote)}" if options else shown
+    return f"{shown}?{urlencode(options, safe='/,', quote_via=quote)}" if options else shown
 
 
 def _masked(url: str) -> str:

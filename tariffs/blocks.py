@@ -32,8 +32,27 @@ def _pointer(_context: Any, address: Any) -> Any:
     return types.voidptr(address), generate
 
 
-# Numba has no types: these two are called by compiled code alone.
+@intrinsic
+def _borrowed(_context: Any, array: Any) -> Any:
+    """The same array without an owner."""
+
+    def generate(target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        from numba.core import cgutils  # noqa: PLC0415 - only the compiler needs it
+
+        structures: Any = cgutils
+        view = structures.create_struct_proxy(array)(target, builder, value=arguments[0])
+        for owner in ("meminfo", "parent"):
+            setattr(view, owner, structures.get_null_value(getattr(view, owner).type))
+        return view._getvalue()  # noqa: SLF001 - how the compiler's own code does it
+
+    return array(array), generate
+
+
+# Numba has no types: these are called by compiled code alone.
 pointer: Any = _pointer
+# Compiled code counts an array's users at every call that passes it on, in steps that all cores
+# must agree on: a quarter of the core's time. What the caller keeps alive need not be counted.
+borrowed: Any = _borrowed
 carray: Any = numba.carray  # type: ignore[attr-defined]
 
 

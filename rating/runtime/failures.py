@@ -36,13 +36,25 @@ def is_law_broken(error: Exception) -> bool:
 
 def _known() -> tuple[type[Exception], ...]:
     """Imported only once something went wrong, since these modules are slow to load."""
+    from ingest.adapters.mapping_files import MappingError
+    from ingest.cdn.dataset import EvidenceError
     from ingest.files import LogError
+    from ingest.gateway.errors import GatewayError
     from rating.runtime.kafka_access import KafkaAccessError
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
     from tariffs.errors import BookErrors
 
-    known = (BookErrors, KafkaAccessError, LogError, ParquetError, StoreError)
+    known = (
+        BookErrors,
+        EvidenceError,
+        GatewayError,
+        KafkaAccessError,
+        LogError,
+        MappingError,
+        ParquetError,
+        StoreError,
+    )
     # These know Kafka's clients and are slow to load; where one was not loaded, it raised nothing.
     clients = {
         "sinks.topics.publisher": "PublishError",

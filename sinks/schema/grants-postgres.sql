@@ -1,7 +1,7 @@
--- Who may do what in a billing store in PostgreSQL. Run it once as the owner of the store, after
--- `ratecast prepare` has made it, and again after an upgrade that brought a new schema:
+-- Who may do what in a billing store in PostgreSQL. Run it once as the owner of the store, who may
+-- create roles, after `ratecast prepare` has made it, and again after an upgrade with a new schema:
 --
---     psql --set ON_ERROR_STOP=1 --file grants-postgres.sql postgresql://owner@host/billing
+--     ratecast prepare --grants | psql --set ON_ERROR_STOP=1 postgresql://owner@host/billing
 --
 -- Then give the roles to the users that log in: GRANT ratecast_writer TO worker;
 

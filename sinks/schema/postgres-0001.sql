@@ -45,12 +45,15 @@ CREATE TABLE sources (
     PRIMARY KEY (partition, name, head_digest)
 );
 
+-- One row for each (partition, name, seq): the last step of a commit removes the others. The batch is
+-- in the key so that a row can be brought before that step without waiting for anybody.
 CREATE TABLE state (
     partition bigint NOT NULL,
     name text COLLATE "C" NOT NULL,
     seq bigint NOT NULL,
+    batch bigint NOT NULL,
     payload bytea NOT NULL,
-    PRIMARY KEY (partition, name, seq)
+    PRIMARY KEY (partition, name, seq, batch)
 );
 ALTER TABLE state ALTER COLUMN payload SET STORAGE EXTERNAL;  -- compressed already
 
@@ -275,8 +278,8 @@ CREATE FUNCTION commit_batch(
 LANGUAGE plpgsql SET search_path = ratecast, pg_temp
 AS $$
 -- The last step of a commit, and the first that others could have to wait for. Everything that it
--- needs is here already: in the charges, suspense and signals of the batch, and in the session's own
--- tables new_accounts, new_orders, new_state, dropped_state and new_sources.
+-- needs is here already: in the charges, suspense, signals and state of the batch, and in the
+-- session's own tables new_accounts, new_orders, new_sources and old_state.
 BEGIN
     UPDATE partitions
     SET next_offset = in_next_offset, clock_ms = in_clock_ms, counts = in_counts,
@@ -309,11 +312,9 @@ BEGIN
     SET offer = excluded.offer, kind = excluded.kind, quality = excluded.quality,
         book = excluded.book, time = excluded.time, total = excluded.total,
         status = excluded.status, first_play = excluded.first_play;
-    DELETE FROM state USING dropped_state AS dropped
-    WHERE (state.partition, state.name, state.seq)
-        = (dropped.partition, dropped.name, dropped.seq);
-    INSERT INTO state SELECT * FROM new_state
-    ON CONFLICT (partition, name, seq) DO UPDATE SET payload = excluded.payload;
+    DELETE FROM state USING old_state AS old
+    WHERE (state.partition, state.name, state.seq) = (old.partition, old.name, old.seq)
+        AND state.batch <> in_batch;
     DELETE FROM sources USING new_sources AS new
     WHERE (sources.partition, sources.name, sources.head_digest)
         = (new.partition, new.name, new.head_digest);

@@ -26,7 +26,8 @@ def store_option(function: Any) -> Any:
         envvar="RATECAST_STORE",
         show_envvar=True,
         callback=_from_file,
-        help="The billing store: a file, or sqlite:///path/to/file.db. @FILE: what the file says.",
+        help="The billing store: a file, sqlite:///path/to/file.db or postgresql://host/database. "
+        "@FILE: what the file says.",
     )(function)
 
 
