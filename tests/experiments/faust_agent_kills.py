@@ -28,7 +28,7 @@ EVENTS = 4000
 EVENTS_A_SECOND = 200
 KEYS = 10
 KILLS = 5
-SETTLED_S = 25.0  # without anything new: then nothing more will come
+SETTLED_S = 30.0  # without anything new: then nothing more will come
 
 
 def run_agent(address: str, guarantee: str, folder: str) -> None:
@@ -55,7 +55,7 @@ def run_agent(address: str, guarantee: str, folder: str) -> None:
     @app.agent(events)
     async def count(stream: Any) -> None:
         async for key, value in stream.items():
-            counts[key] += 1
+            counts[key.decode()] += 1  # the codec of table keys wants text
             await results.send(key=key, value=value)
 
     loop = asyncio.new_event_loop()
@@ -125,7 +125,10 @@ def main(guarantee: str) -> None:
         while (now := results_of(broker.address)).total() != before:
             before = now.total()
             time.sleep(SETTLED_S)
+        assert agent.poll() is None, Path(folder, "agent.log").read_text()[-3000:]
         agent.kill()
+        if "AGENT_LOG" in os.environ:
+            Path(os.environ["AGENT_LOG"]).write_text(Path(folder, "agent.log").read_text())
         lost = EVENTS - len(now)
         doubled = now.total() - len(now)
         print(f"{guarantee}: {KILLS} kills, {EVENTS} events: lost {lost}, doubled {doubled}")
