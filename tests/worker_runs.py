@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tariffs.model import Book
 
 ROOT = Path(__file__).parents[1]
+RATECAST = (sys.executable, "-c", "from rating.runtime.cli import main; main()")
 RATED_S_MAX = 60.0
 ARROW_FIELDS = {"time": pa.int64(), "received": pa.int64(), "playhead_ms": pa.int64()}
 
@@ -309,7 +310,7 @@ class WorkerScene:
     def start(self, *more: str) -> Worker:
         """Start a worker."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        command = [sys.executable, "-m", "rating.runtime", "worker", "--kafka", self.kafka]
+        command = [*RATECAST, "worker", "--kafka", self.kafka]
         command += ["--topic", self.topic, "--group", self.topic, "--store", self.store]
         for book in self.books:
             command += ["--tariffs", str(book)]
@@ -359,7 +360,7 @@ def simulated_lines(folder: Path, households: int, seed: int) -> tuple[Path, lis
     book, log = folder / "book.toml", folder / "log.ndjson"
     subprocess.run(
         [
-            *(sys.executable, "-m", "rating.runtime", "simulate"),
+            *(*RATECAST, "simulate"),
             *("--households", str(households), "--hours", "1.5", "--seed", str(seed)),
             *("--faults", "typical", "--out", str(log), "--tariffs-out", str(book)),
         ],

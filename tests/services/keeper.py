@@ -41,9 +41,10 @@ def run_pid() -> int:
 
 def keep(folder: Path, command: Sequence[str], log: Path, watched_pid: int) -> int:
     """Start a command that ends with `watched_pid`. Returns the keeper's process id."""
+    # Without its own folder on the path (-P), where modules are named like those of others.
     with log.open("ab") as opened:
         keeper = subprocess.Popen(
-            [sys.executable, __file__, str(watched_pid), str(folder), *command],
+            [sys.executable, "-P", __file__, str(watched_pid), str(folder), *command],
             stdin=subprocess.DEVNULL,
             stdout=opened,
             stderr=opened,

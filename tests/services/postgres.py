@@ -233,7 +233,7 @@ def shared_server(run_folder: Path, run_pid: int) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not note.exists():
             keeper = subprocess.Popen(
-                [sys.executable, __file__, "--note", str(note), "--while", str(run_pid)],
+                [sys.executable, "-P", __file__, "--note", str(note), "--while", str(run_pid)],
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
