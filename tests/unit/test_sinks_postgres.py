@@ -7,6 +7,7 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -22,6 +23,7 @@ from stored import HOUR_MS, NOON_MS
 
 from rating.schemas import SourcePosition, StateChunk
 from sinks import postgres, postgres_server
+from sinks.export import export
 from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
 from sinks.postgres_server import shown_url
 from sinks.store import (
@@ -169,6 +171,21 @@ def test_the_next_month_is_there_before_it_is_needed(
     store.commit(stored.commit(charges=stored.charges(stored.charge())))
     found = run_sql(postgres_url, "SELECT to_regclass('ratecast.charges_2026_04') IS NOT NULL")
     assert found == [(True,)]
+
+
+def test_a_month_that_was_taken_out_ends_no_reading(store: BillingStore, postgres_url: str) -> None:
+    for number in range(6):
+        start = NOON_MS + (40 * DAY_MS if number in (3, 5) else 0)
+        row = stored.charge(start=start, session=str(number))
+        store.commit(stored.commit(10 * number, charges=stored.charges(row)))
+    run_sql(postgres_url, "ALTER TABLE ratecast.charges DETACH PARTITION ratecast.charges_2026_03")
+    assert store.charges_after(0, 1)["seq"].to_list() == [4]
+    assert store.charges_after(4, 1)["seq"].to_list() == [6]
+    assert store.charges_after(6, 1).is_empty()
+    assert store.charges_after(0, 9, upto_seq=3).is_empty()
+    run_sql(postgres_url, "ALTER TABLE ratecast.charges DETACH PARTITION ratecast.charges_2026_04")
+    written = BytesIO()
+    assert export(store, "charges", "ndjson", written) == 0
 
 
 def test_a_new_month_waits_for_no_reader(store: BillingStore, postgres_url: str) -> None:
