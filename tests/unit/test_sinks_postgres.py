@@ -129,15 +129,19 @@ def test_any_character_and_any_byte_come_back(store: BillingStore) -> None:
     assert store.books() == [book]
 
 
-def test_accounts_come_in_the_order_of_their_bytes_whatever_the_databases_language(
-    postgres_server: str,
-) -> None:
+def test_accounts_come_in_the_order_of_their_bytes(store: BillingStore, postgres_url: str) -> None:
+    """Whatever the database's language: not every build of PostgreSQL has one to try it with."""
     names = ["Z", "a", "b", "É", "ä", "z\u0301", "𝄞"]
-    locale = "LOCALE_PROVIDER icu ICU_LOCALE 'sv' LOCALE 'C' ENCODING 'UTF8'"
-    with fresh_database(postgres_server, locale) as url, open_store(url) as store:
-        store.commit(stored.commit(accounts=stored.accounts(*map(stored.account, names))))
-        found = [row for page in store.accounts(rows=2) for row in page["account"]]
-    assert found == sorted(names)
+    store.commit(stored.commit(accounts=stored.accounts(*map(stored.account, names))))
+    assert [row for page in store.accounts(rows=2) for row in page["account"]] == sorted(names)
+    by_language = run_sql(
+        postgres_url,
+        "SELECT attrelid::regclass::text, attname FROM pg_attribute JOIN pg_class"
+        " ON pg_class.oid = attrelid AND relkind = 'i'"
+        " AND relnamespace = 'ratecast'::regnamespace"
+        " WHERE attcollation NOT IN (0, (SELECT oid FROM pg_collation WHERE collname = 'C'))",
+    )
+    assert by_language == []
 
 
 # --- months ---------------------------------------------------------------------------------------
