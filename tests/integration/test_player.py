@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from services.browser import open_browser
-from services.operator import Operator
+from services.embedded_operator import Operator
 from services.website import ACCOUNT, BOOK, Website
 
 if TYPE_CHECKING:
