@@ -26,9 +26,9 @@ JSON = {"Content-Type": "application/json"}
 
 def view(session: str, number: int) -> dict[str, Any]:
     return {
-        **{"type": "view", "time": int(time.time() * 1000), "account": f"a{number % 97}"},
-        **{"device": "tv", "session": session, "content": "c", "kind": "channel"},
-        **{"state": "playing", "playhead_ms": number},
+        "type": "view", "time": int(time.time() * 1000), "account": f"a{number % 97}",
+        "device": "tv", "session": session, "content": "c", "kind": "channel",
+        "state": "playing", "playhead_ms": number,
     }
 
 

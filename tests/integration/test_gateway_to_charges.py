@@ -96,7 +96,9 @@ def in_topic(address: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
     while left:
         for partition, messages in consumer.poll(timeout_ms=500).items():
             for message in messages:
-                found += [(partition.partition, json.loads(line)) for line in message.value.split(b"\n")]
+                found += [
+                    (partition.partition, json.loads(line)) for line in message.value.split(b"\n")
+                ]
                 if message.offset + 1 >= left.get(partition, 0):
                     left.pop(partition, None)
     consumer.close()
@@ -113,9 +115,13 @@ async def send_until_killed(running: RunningGateway) -> set[int]:
             for at in range(first, first + 100_000, 20):
                 records = [
                     {
-                        **{"type": "view", "time": int(time.time() * 1000), "account": f"a{n % 50}"},
-                        **{"device": "d", "session": "s", "content": "c", "kind": "channel"},
-                        **{"state": "playing", "playhead_ms": n},
+
+                            "type": "view",
+                            "time": int(time.time() * 1000),
+                            "account": f"a{n % 50}"
+                        ,
+                        "device": "d", "session": "s", "content": "c", "kind": "channel",
+                        "state": "playing", "playhead_ms": n,
                     }
                     for n in range(at, at + 20)
                 ]
