@@ -376,18 +376,21 @@ def test_a_revoked_signing_key_vouches_for_nothing(gateway: RunningGateway) -> N
 def forged_tokens(running: RunningGateway) -> dict[str, str]:
     """Tokens that claim to be good, each by another trick."""
     claims = {
-        "aud": "ratecast", "sub": "victim", "device": "tv", "session": "s",
+        "aud": "ratecast",
+        "sub": "victim",
+        "device": "tv",
+        "session": "s",
         "exp": int(time.time()) + 1000,
     }
     keys = read_keys(running.keys)
     good = mint(keys.signing[running.shared_kid], "x", "tv", "s", expires_s=claims["exp"])
-    public = [
+    public = next(
         each["x"]
         for each in json.loads(running.keys.read_bytes())["signing_keys"]
         if each["kid"] == running.signing_kid
-    ][0]
+    )
     eddsa = {"kid": running.signing_kid}
-    head, body, signature = good.split(".")
+    head, _, signature = good.split(".")
     other = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     return {
         "no signature": jwt.encode(claims, None, "none", headers=eddsa),
