@@ -82,9 +82,16 @@ def body_of(batch: int) -> bytes:
     """A request of a number of views, of several accounts."""
     views = [
         {
-            **{"type": "view", "time": 1_772_827_200_000 + number, "account": f"acc-{number % 37}"},
-            **{"device": "stb-1", "session": f"s-{number}", "content": "channel-7"},
-            **{"kind": "channel", "quality": "hd", "state": "playing", "playhead_ms": number},
+            "type": "view",
+            "time": 1_772_827_200_000 + number,
+            "account": f"acc-{number % 37}",
+            "device": "stb-1",
+            "session": f"s-{number}",
+            "content": "channel-7",
+            "kind": "channel",
+            "quality": "hd",
+            "state": "playing",
+            "playhead_ms": number,
         }
         for number in range(batch)
     ]
@@ -116,8 +123,16 @@ def wrk(url: str, key: str, body: bytes, folder: Path, seconds: float) -> Figure
     (folder / "body").write_bytes(body)
     (folder / "load.lua").write_text(WRK.format(key=key, body=folder / "body"))
     said = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency"]
-        + ["-s", str(folder / "load.lua"), f"{url}/v1/events"],
+        [
+            "wrk",
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{seconds:g}s",
+            "--latency",
+            "-s",
+            str(folder / "load.lua"),
+            f"{url}/v1/events",
+        ],
         check=True,
         capture_output=True,
         text=True,
@@ -212,7 +227,7 @@ def measure_folder(folder: Path, key: str, asked: argparse.Namespace) -> None:
 
 def measure_kafka(folder: Path, key: str, address: str, asked: argparse.Namespace) -> None:
     """Packing against one message a record."""
-    from kafka.admin import KafkaAdminClient, NewTopic
+    from kafka.admin import KafkaAdminClient, NewTopic  # noqa: PLC0415 - only where it is measured
 
     admin = KafkaAdminClient(bootstrap_servers=address)
     for what, words in (("Kafka, packed", ()), ("Kafka, one record a message", ("--unpacked",))):
