@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BATCHES = (1, 10, 100, 1000)
-CONNECTIONS = 32
+CONNECTIONS = 256  # each waits for a sync, so fewer would measure the disk alone
 BASELINE = """
 import sys
 from starlette.applications import Starlette
@@ -126,6 +126,8 @@ def wrk(url: str, key: str, body: bytes, folder: Path, seconds: float) -> Figure
         [
             "wrk",
             "-t1",
+            "--timeout",
+            "20s",
             f"-c{CONNECTIONS}",
             f"-d{seconds:g}s",
             "--latency",
@@ -216,13 +218,22 @@ def measure_folder(folder: Path, key: str, asked: argparse.Namespace) -> None:
     digest = digest_of(folder / "usage")
     for batch in BATCHES:
         print(load(url, key, batch, folder, asked).line("gateway, synced folder", batch))
-    figures = httpx.get(f"{url}/metrics").text
+    figures = figures_at_rest(url)
     stopped(server)
     (lines,) = re.findall(r'gateway_lines_total{type="view"} ([\d.e+]+)', figures)
     (groups,) = re.findall(r"gateway_group_seconds_count ([\d.e+]+)", figures)
     held = sum(each.read_bytes().count(b"\n") for each in (folder / "usage").glob("*.ndjson"))
     assert held == float(lines), "the log does not hold what was counted"
     print(f"{held:,} lines in {float(groups):,.0f} syncs, every one in the log  {digest}")
+
+
+def figures_at_rest(url: str) -> str:
+    """The gateway's figures once it has answered all that the load left behind."""
+    while True:
+        figures = httpx.get(f"{url}/metrics", timeout=60).text
+        if "ratecast_gateway_in_flight_requests 0.0" in figures:
+            return figures
+        time.sleep(0.1)
 
 
 def measure_kafka(folder: Path, key: str, address: str, asked: argparse.Namespace) -> None:
