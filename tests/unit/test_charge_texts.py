@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from rating.charge_ids import CHARGE_NAMESPACE, charge_id, charge_ids
 from rating.lines import money_of, note_step
-from rating.state import ALLOW, CAP, LINES, MEASURE, PRICE, State, lines
+from rating.scratch import Scratch
+from rating.state import ALLOW, CAP, LINES, MEASURE, MONEYS, PRICE, State
 from rating.steps import lines_steps, parse_steps, put_number
-from rating.tables import NONE, take
+from rating.tables import NONE, give, take
 from tariffs.calendar import CONTENT, DAY, MONTH, SEGMENT, WEEK
 
 NAMESPACE = uuid.UUID(bytes=CHARGE_NAMESPACE)
@@ -54,8 +55,6 @@ def priced_line(state: State) -> tuple[int, int]:
 
 
 def fresh_state() -> State:
-    from rating.scratch import Scratch
-
     state = State()
     Scratch(state.block, 1, 1)
     return state
@@ -101,10 +100,7 @@ def test_a_money_s_slot_taken_again_has_no_steps() -> None:
     state = fresh_state()
     line, money = priced_line(state)
     note_step(state.places, money, PRICE, 1, SEGMENT, 0, 0, 5)
-    lines(state.places)[line].money = NONE
-    from rating.state import MONEYS
-    from rating.tables import give
-
+    state.lines.rows[line]["money"] = NONE
     give(state.places, MONEYS, money)
     assert money_of(state.places, line, 0, 1, 0) == money
     note_step(state.places, money, PRICE, 1, SEGMENT, 0, 5, 6)
