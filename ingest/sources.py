@@ -66,14 +66,16 @@ NO_ROOM = Lines(b"", 0, 0)
 class Source:
     """A stream that is cut into lines, and knows how much of it was taken.
 
+    is_growing: someone still appends to it, so a last line without an end is not taken yet.
     position: where it stands after the last `take`; None before anything was taken.
     is_known: whether some of it was taken in an earlier run, or under another name.
     Raises: ReadError if it cannot be read, or if its content only begins like that of a known
     source: then none of it can be rated without the danger of rating something twice.
     """
 
-    def __init__(self, stream: Stream, known: KnownSources) -> None:
+    def __init__(self, stream: Stream, known: KnownSources, *, is_growing: bool = False) -> None:
         self.name = stream.name
+        self._is_growing = is_growing
         self.position: SourcePosition | None = None
         self._blocks = stream.blocks()
         self._pending = b""
@@ -87,19 +89,20 @@ class Source:
         with suppress(ReadError):
             while len(self._pending) < HEAD_BYTES and self._read_more():
                 pass
-        self._head = self._pending[:HEAD_BYTES]
-        begun = known.beginning_with(self._head)
+        self._head = b""  # of what was taken
+        begun = known.beginning_with(self._pending[:HEAD_BYTES])
         self.is_known = bool(begun)
         if begun:
             self._skip_taken(begun)
-        elif self._head.startswith(BYTE_ORDER_MARK):
+        elif self._pending.startswith(BYTE_ORDER_MARK):
             self._consume(len(BYTE_ORDER_MARK))
 
     def take(self, lines_max: int, room_bytes: int, *, is_alone: bool) -> Lines | None:
         """Take the next whole lines, at most so many and so many bytes; None after the last.
 
         is_alone: take one line also where it does not fit, so that there is progress.
-        The last line of a source may lack its end. Of a line of LINE_BYTES_MAX bytes or more only
+        The last line of a source may lack its end, unless the source is growing: then None may be
+        followed by more. Of a line of LINE_BYTES_MAX bytes or more only
         so many are given.
         Raises: ReadError where the stream cannot be read on; the position is then still good.
         """
@@ -115,9 +118,22 @@ class Source:
             if waiting_bytes >= room_bytes and not is_alone:
                 return NO_ROOM
             if not self._read_more():
-                if waiting_bytes == 0:
+                if waiting_bytes == 0 or self._is_growing:
                     return None
                 return self._taken(bytes(self._consume(waiting_bytes)) + b"\n", 1)
+
+    def let_go_of_partial_line(self) -> int:
+        """Forget what was read beyond the last line taken; returns where to read on, in bytes.
+
+        A writer that failed in the middle of a line may cut it off and write another one there.
+        """
+        self._pending, self._at = b"", 0
+        return self._taken_bytes
+
+    @property
+    def has_whole_line(self) -> bool:
+        """Whether a line end was read beyond the last line taken."""
+        return self._pending.find(b"\n", self._at) >= 0
 
     def _whole_lines(self, lines_max: int, bytes_max: int) -> tuple[int, int]:
         """How many bytes the pending whole lines are, and how many lines."""
@@ -144,7 +160,7 @@ class Source:
         except ReadError as failure:
             self._failure = failure
             raise
-        if block is None:
+        if not block:
             return False
         self._pending = self._pending[self._at :] + block
         self._at = 0
@@ -153,6 +169,8 @@ class Source:
     def _consume(self, byte_count: int) -> memoryview:
         """Step over pending bytes."""
         content = memoryview(self._pending)[self._at : self._at + byte_count]
+        if self._taken_bytes < HEAD_BYTES:
+            self._head += content[: HEAD_BYTES - self._taken_bytes]
         self._at += byte_count
         self._taken_bytes += byte_count
         self._digest.update(content)
@@ -163,11 +181,10 @@ class Source:
         first_line = self._taken_lines + (0 if self._is_in_line else 1)
         self._taken_lines = first_line + lines - 1
         self._is_in_line = self._pending[self._at - 1] != LINE_END
-        head = self._head[: self._taken_bytes]
         self.position = SourcePosition(
             self.name,
-            len(head),
-            hashlib.blake2b(head, digest_size=DIGEST_BYTES).digest(),
+            len(self._head),
+            hashlib.blake2b(self._head, digest_size=DIGEST_BYTES).digest(),
             self._taken_bytes,
             self._taken_lines,
             self._digest.digest(),

@@ -100,6 +100,7 @@ class UsageBatch:
     malformed: for each row of type MALFORMED, a sentence saying what is wrong.
     suspended_before: for those rows of type MALFORMED that only pass on what was suspended before.
     locate: says where a row stood ("file:line", "topic/partition@offset").
+    raw_of: gives a record as it came, where rows have no range of `text` for that.
     """
 
     events: NDArray[np.void]
@@ -107,6 +108,14 @@ class UsageBatch:
     malformed: Mapping[int, str]
     locate: Callable[[int], str]
     suspended_before: Mapping[int, SuspendedBefore] = field(default_factory=dict)
+    raw_of: Callable[[int], bytes] | None = None
+
+    def raw(self, row: int) -> bytes:
+        """Give a record as it came, without its line end."""
+        if self.raw_of is not None:
+            return self.raw_of(row)
+        at = int(self.events["raw_at"][row])
+        return bytes(self.text[at : at + int(self.events["raw_len"][row])])
 
 
 # --- what comes out ----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from rating.schemas import (
     SourcePosition,
     StateChunk,
 )
+from sinks.sqlite_claim import FileClaim
 from sinks.sqlite_file import explained, open_reader, open_writer, rolled_back
 from sinks.sqlite_queries import (
     ADVANCE,
@@ -44,6 +45,7 @@ from sinks.store import (
     Kind,
     LawInputs,
     OffsetMoved,
+    Position,
     StoredBook,
     StoredPartition,
     StoreReadOnly,
@@ -272,6 +274,12 @@ class SqliteStore:
                 "nothing of this batch was stored"
             ) from error
 
+    def positions(self) -> dict[int, Position]:
+        """Give how far each partition was rated, without its state."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT partition, next_offset, clock_ms FROM partitions")
+            return {partition: Position(*position) for partition, *position in rows}
+
     def _repeated(self, charges: pl.DataFrame) -> str:
         """Find a charge that a batch has twice, or that it and the store have."""
         within = charges.filter(charges["charge_id"].is_duplicated())
@@ -368,6 +376,10 @@ class SqliteStore:
             connection.execute(
                 "INSERT OR REPLACE INTO projections VALUES (?, ?, ?)", (name, seq, payload)
             )
+
+    def claim(self, name: str) -> FileClaim | None:
+        """Take a named piece of work; None while another has it."""
+        return FileClaim.take(self._path.with_name(f"{self._path.name}.{name}.lock"))
 
     # --- questions ------------------------------------------------------------------------------
 

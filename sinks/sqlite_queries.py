@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import polars as pl
+from sinks.totals import CHARGE_TOTALS, SIGNAL_TOTALS, SUSPENSE_TOTALS
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +54,8 @@ WHERE account = ?3
 ORDER BY start, seq
 """
 
-SUMS = (
-    *("charges", "watched_ms", "billed_ms", "free_ms"),
-    *("gross", "discount", "capped", "net", "tax", "total", "unfunded"),
-)
 CHARGES_BY_TYPE = Totals(
-    pl.Schema(
-        {
-            "currency": pl.String,
-            "type": pl.String,
-            **dict.fromkeys(SUMS, pl.Int64),
-        }
-    ),
+    CHARGE_TOTALS,
     """
     SELECT currency, type, count(*), sum(watched_ms), sum(billed_ms), sum(free_ms), sum(gross),
         sum(discount), sum(capped), sum(net), sum(tax), sum(total), sum(unfunded)
@@ -70,7 +64,7 @@ CHARGES_BY_TYPE = Totals(
 )
 
 SUSPENSE_BY_REASON = Totals(
-    pl.Schema({"reason": pl.String, "rows": pl.Int64, "watched_ms": pl.Int64}),
+    SUSPENSE_TOTALS,
     """
     SELECT reason, count(*), coalesce(sum(watched_ms), 0)
     FROM suspense GROUP BY reason ORDER BY reason
@@ -78,7 +72,7 @@ SUSPENSE_BY_REASON = Totals(
 )
 
 SIGNALS_BY_TYPE = Totals(
-    pl.Schema({"type": pl.String, "rows": pl.Int64}),
+    SIGNAL_TOTALS,
     "SELECT type, count(*) FROM signals GROUP BY type ORDER BY type",
 )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rating.schemas import Commit, SourcePosition, StateChunk
 
 Kind = Literal["charges", "suspense", "signals"]
+POSTGRES_SCHEMES = ("postgresql", "postgres")
 
 
 class StoreError(Exception):
@@ -48,6 +49,12 @@ class StoreOutdated(StoreError):  # noqa: N818
 
 class StoreBusy(StoreError):  # noqa: N818
     """Another writer held the store for longer than this one waits."""
+
+    transient = True
+
+
+class StoreUnreachable(StoreError):  # noqa: N818
+    """The store's server does not answer, or the connection to it broke."""
 
     transient = True
 
@@ -100,6 +107,26 @@ class StoredPartition:
     sessions_open: int
     state: tuple[StateChunk, ...]
     sources: tuple[SourcePosition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a partition was rated: its next offset, and the log clock there."""
+
+    next_offset: int
+    clock_ms: int | None
+
+
+class Claim(Protocol):
+    """The right to do a named piece of work on a store alone; it ends with the program."""
+
+    def held(self) -> bool:
+        """Whether it still holds; a connection that was cut ends it."""
+        ...
+
+    def release(self) -> None:
+        """Leave the work to others."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +190,7 @@ class BillingStore(Protocol):
 
     @property
     def url(self) -> str:
-        """What `open_store` takes to open it again."""
+        """What `open_store` takes to open it again; it may be shown, so a password is left out."""
         ...
 
     @property
@@ -195,6 +222,10 @@ class BillingStore(Protocol):
         Raises: OffsetMoved where the partition's next_offset is not commit.expected_offset (a
         partition without commits is at 0); ChargeRepeated; StoreBusy; StoreFull; StoreReadOnly.
         """
+        ...
+
+    def positions(self) -> Mapping[int, Position]:
+        """Give how far each partition was rated, without its state."""
         ...
 
     def add_books(self, books: Sequence[StoredBook]) -> None:
@@ -244,6 +275,13 @@ class BillingStore(Protocol):
         """Move a named cursor."""
         ...
 
+    def claim(self, name: str) -> Claim | None:
+        """Take a named piece of work; None while another program, or another claim, has it.
+
+        It spares double work and no more: whoever was cut off may learn of it late.
+        """
+        ...
+
     # --- questions ------------------------------------------------------------------------------
 
     def charge(self, charge_id: str) -> pl.DataFrame:
@@ -280,19 +318,25 @@ class BillingStore(Protocol):
 def open_store(url: str, *, create: bool = True) -> BillingStore:
     """Open the billing store at a URL, making it where it is missing.
 
-    url: "sqlite:///path/to/file.db", "sqlite:path", or just a path.
+    url: "sqlite:///path/to/file.db", "sqlite:path", or just a path; "postgresql://host/database"
+    with whatever libpq understands.
     create: False opens for reading only, and the store must be there.
     Raises: StoreError.
     """
     # A store's own library is imported only where that store is used.
+    scheme, separator, rest = url.partition(":")
+    if separator and scheme in POSTGRES_SCHEMES:
+        from sinks.postgres import PostgresStore  # noqa: PLC0415
+
+        return PostgresStore(url, create=create)
     from sinks.sqlite import SqliteStore  # noqa: PLC0415
 
-    scheme, separator, rest = url.partition(":")
     if not separator or "/" in scheme or len(scheme) == 1:  # "C:\\store.db" is a path, too
         return SqliteStore(url, create=create)
     if scheme != "sqlite":
         raise StoreError(
-            f"{url}: there is no store of kind {scheme!r}; give a path, or sqlite:///path/to/file.db"
+            f"{scheme}: there is no store of kind {scheme!r}; give a path, sqlite:///path/to/file.db "
+            "or postgresql://host/database"
         )
     if rest.startswith("//") and not rest.startswith("///"):
         raise StoreError(f"{url}: an SQLite store is a file and has no host; write sqlite:///path")

@@ -39,10 +39,10 @@ def _borrowed(_context: Any, array: Any) -> Any:
     def generate(target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         from numba.core import cgutils  # noqa: PLC0415 - only the compiler needs it
 
-        tools: Any = cgutils  # which has no types
-        view = tools.create_struct_proxy(array)(target, builder, value=arguments[0])
+        structures: Any = cgutils
+        view = structures.create_struct_proxy(array)(target, builder, value=arguments[0])
         for owner in ("meminfo", "parent"):
-            setattr(view, owner, tools.get_null_value(getattr(view, owner).type))
+            setattr(view, owner, structures.get_null_value(getattr(view, owner).type))
         return view._getvalue()  # noqa: SLF001 - how the compiler's own code does it
 
     return array(array), generate

@@ -9,13 +9,22 @@ from typing import Any
 
 import click
 
+from rating.runtime.commands.delivery import delivery
 from rating.runtime.commands.demo import demo
 from rating.runtime.commands.explain import explain
 from rating.runtime.commands.export import export
+from rating.runtime.commands.gateway import gateway
+from rating.runtime.commands.keys import keys
+from rating.runtime.commands.prepare import prepare
+from rating.runtime.commands.produce import produce
+from rating.runtime.commands.publish import publish
 from rating.runtime.commands.rate import rate
+from rating.runtime.commands.reconcile import reconcile
 from rating.runtime.commands.simulate import simulate
 from rating.runtime.commands.status import status
 from rating.runtime.commands.tariffs import tariffs
+from rating.runtime.commands.topics import topics
+from rating.runtime.commands.worker import worker
 from rating.runtime.failures import FAILED, INTERRUPTED, LAWLESS, is_law_broken, sentence
 
 
@@ -79,5 +88,22 @@ def main() -> None:
     """
 
 
-for command in (demo, rate, status, explain, export, tariffs, simulate):
+for command in (
+    demo,
+    rate,
+    worker,
+    publish,
+    produce,
+    topics,
+    gateway,
+    keys,
+    status,
+    explain,
+    export,
+    delivery,
+    reconcile,
+    tariffs,
+    simulate,
+    prepare,
+):
     main.add_command(command)

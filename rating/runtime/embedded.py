@@ -9,25 +9,26 @@ goes on exactly there.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from ingest.files import read_chunks
+from ingest.follow import FollowReader
 from ingest.json_lines import decode_lines
 from rating.rater import Rater
 from rating.runtime.audit import BALANCES, RECORDS, WATCHED
+from rating.runtime.books import books_in_force
 from rating.runtime.progress import Progress
 from rating.runtime.summary import Law, RunSummary, Tally
 from rating.schemas import Commit
-from sinks.store import StoredBook
-from tariffs.load import fingerprint, load_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ingest.files import LogChunk, LogReader
+    from ingest.files import LogChunk, LogReader, UnreadableSource
     from rating.schemas import BatchResult, SourcePosition, UsageBatch
     from sinks.store import BillingStore, StoredPartition
     from tariffs.model import Book
@@ -90,16 +91,18 @@ def rate_files(
     close: bool,
     batch_records: int,
     progress: Callable[[Progress], None],
+    follow: Following | None = None,
 ) -> RunSummary:
     """Rate logs into a store, going on where it stands.
 
     books: those given now; the store's own are rated by as well. close: end every session.
+    follow: read on as the logs grow; without it the run ends where they end.
     Raises: LogError, BookErrors, StoreError, LawBroken. What was committed before stays.
     """
     started_s = time.monotonic()
     stored = store.load(PARTITION)
-    reader = read_chunks(paths, stored.sources if stored else (), records_max=batch_records)
-    in_force = _all_books(books, store)
+    reader = _reader(paths, stored.sources if stored else (), batch_records, follow)
+    in_force = books_in_force(books, store)
     rater = Rater(in_force, stored.state if stored else ())
     run = _Run(store, stored, rater, progress)
     run.rate(reader)
@@ -120,28 +123,29 @@ def rate_files(
     )
 
 
-def _all_books(books: Sequence[Book], store: BillingStore) -> tuple[Book, ...]:
-    """The books given and those that charges were made with, kept in the store from now on."""
-    store.add_books(
-        [
-            StoredBook(
-                book.id,
-                book.effective_from_ms,
-                book.currency,
-                book.timezone,
-                fingerprint(book),
-                book.text,
-            )
-            for book in books
-        ]
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How logs are followed. stop: ends the run, once what is there is rated.
+
+    warn: called at once with each log that cannot be read on.
+    """
+
+    stop: Event
+    warn: Callable[[UnreadableSource], None]
+
+
+def _reader(
+    paths: Sequence[str],
+    sources: Sequence[SourcePosition],
+    batch_records: int,
+    follow: Following | None,
+) -> LogReader | FollowReader:
+    """What gives the logs' chunks. Raises: LogError."""
+    if follow is None:
+        return read_chunks(paths, sources, records_max=batch_records)
+    return FollowReader(
+        paths, sources, records_max=batch_records, stop=follow.stop, warn=follow.warn
     )
-    known = {book.id for book in books}
-    kept = [
-        (book.text, f"{store.url} (book {book.id})")
-        for book in store.books()
-        if book.id not in known
-    ]
-    return load_texts([*((book.text, book.source) for book in books), *kept], strict=False)
 
 
 class _Run:
@@ -170,7 +174,7 @@ class _Run:
             for name, number in self._rater.counts().items()
         }
 
-    def rate(self, reader: LogReader) -> None:
+    def rate(self, reader: LogReader | FollowReader) -> None:
         """Rate all chunks in three threads. Raises what any of them failed with."""
         stop = Event()
         decoded, rated = _Line(stop), _Line(stop)
@@ -200,7 +204,7 @@ class _Run:
             if stage.failure:
                 raise stage.failure
 
-    def _commit_all(self, rated: _Line, reader: LogReader) -> None:
+    def _commit_all(self, rated: _Line, reader: LogReader | FollowReader) -> None:
         """Commit results in their order."""
         while (item := rated.take()) is not None:
             self.commit_result(*item)
@@ -225,7 +229,7 @@ class _Run:
         self.tally.add(result)
 
 
-def _decode(reader: LogReader, decoded: _Line) -> None:
+def _decode(reader: LogReader | FollowReader, decoded: _Line) -> None:
     """Read and decode every chunk."""
     for chunk in reader:
         item: tuple[LogChunk, UsageBatch] = (chunk, decode_lines(chunk.raw, chunk.locate))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import Final
 
 FAILED: Final = 1
@@ -35,9 +36,34 @@ def is_law_broken(error: Exception) -> bool:
 
 def _known() -> tuple[type[Exception], ...]:
     """Imported only once something went wrong, since these modules are slow to load."""
+    from ingest.adapters.mapping_files import MappingError
+    from ingest.cdn.dataset import EvidenceError
     from ingest.files import LogError
+    from ingest.gateway.errors import GatewayError
+    from rating.runtime.kafka_access import KafkaAccessError
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
     from tariffs.errors import BookErrors
 
-    return (BookErrors, LogError, ParquetError, StoreError)
+    known = (
+        BookErrors,
+        EvidenceError,
+        GatewayError,
+        KafkaAccessError,
+        LogError,
+        MappingError,
+        ParquetError,
+        StoreError,
+    )
+    # These know Kafka's clients and are slow to load; where one was not loaded, it raised nothing.
+    clients = {
+        "sinks.topics.publisher": "PublishError",
+        "rating.runtime.consumption": "ConsumptionError",
+        "rating.runtime.topic_settings": "TopicError",
+    }
+    loaded = [
+        getattr(sys.modules[module], name)
+        for module, name in clients.items()
+        if module in sys.modules
+    ]
+    return (*known, *loaded)

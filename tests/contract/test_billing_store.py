@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -14,6 +15,7 @@ import polars as pl
 import pytest
 import stored
 from polars.testing import assert_frame_equal
+from psycopg.conninfo import conninfo_to_dict
 from stored import HOUR_MS, NOON_MS
 
 from rating.schemas import SourcePosition, StateChunk
@@ -22,6 +24,7 @@ from sinks.store import (
     ChargeRepeated,
     Cursor,
     OffsetMoved,
+    Position,
     StoredBook,
     StoreError,
     StoreMissing,
@@ -35,10 +38,15 @@ if TYPE_CHECKING:
     from sinks.store import BillingStore
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where an empty store of each kind can be made."""
-    return f"sqlite:{tmp_path / 'store.db'}"
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'store.db'}"
+    postgres_url: str = request.getfixturevalue("postgres_url")
+    # A store's own URL leaves the password out.
+    monkeypatch.setenv("PGPASSWORD", str(conninfo_to_dict(postgres_url).get("password", "")))
+    return postgres_url
 
 
 @pytest.fixture
@@ -49,6 +57,52 @@ def store(url: str) -> Iterator[BillingStore]:
 
 def read_all(store: BillingStore, kind: str) -> pl.DataFrame:
     return getattr(store, f"{kind}_after")(0, 10**9).drop("seq")
+
+
+# --- claims and positions --------------------------------------------------------------------------
+
+
+def test_a_piece_of_work_is_done_by_one_at_a_time(store: BillingStore) -> None:
+    held = store.claim("publish-charges")
+    assert held is not None
+    assert held.held()
+    assert store.claim("publish-charges") is None
+    other = store.claim("publish-signals")
+    assert other is not None
+    with open_store(store.url) as again:
+        assert again.claim("publish-charges") is None
+        held.release()
+        assert not held.held()
+        taken = again.claim("publish-charges")
+        assert taken is not None
+        taken.release()
+    other.release()
+
+
+def test_a_claim_ends_with_the_program_that_made_it(store: BillingStore) -> None:
+    script = (
+        "import sys, time; from sinks.store import open_store;"
+        "claim = open_store(sys.argv[1]).claim('work'); print(claim is not None, flush=True);"
+        "time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script, store.url], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"True\n"
+    assert store.claim("work") is None
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    give_up_s = time.monotonic() + 10
+    while (claim := store.claim("work")) is None:
+        assert time.monotonic() < give_up_s
+        time.sleep(0.05)
+    claim.release()
+
+
+def test_positions_say_how_far_each_partition_is(store: BillingStore) -> None:
+    assert store.positions() == {}
+    store.commit(stored.commit(0, 7, partition=2))
+    store.commit(stored.commit(0, 3, partition=0, clock_ms=None))
+    assert store.positions() == {0: Position(3, None), 2: Position(7, NOON_MS)}
 
 
 # --- opening --------------------------------------------------------------------------------------

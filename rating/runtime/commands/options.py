@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DEFAULT_STORE = "ratecast.db"
+PORT_MAX = 65_535
+PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
 
 
 def store_option(function: Any) -> Any:
@@ -18,8 +25,26 @@ def store_option(function: Any) -> Any:
         show_default="ratecast.db in the current folder",
         envvar="RATECAST_STORE",
         show_envvar=True,
-        help="The billing store: a file, or sqlite:///path/to/file.db.",
+        callback=_from_file,
+        help="The billing store: a file, sqlite:///path/to/file.db or postgresql://host/database. "
+        "@FILE: what the file says.",
     )(function)
+
+
+def _from_file(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Read a URL that begins with @ from a file, so that its password stands nowhere else."""
+    del context, parameter
+    if not value.startswith("@"):
+        return value
+    try:
+        lines = Path(value[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"the file {value[1:]} cannot be read: {error}") from error
+    if not lines or not lines[0].strip():
+        raise click.BadParameter(
+            f"the file {value[1:]} is empty; its first line is the store's URL"
+        )
+    return lines[0].strip()
 
 
 def json_option(function: Any) -> Any:
@@ -27,3 +52,73 @@ def json_option(function: Any) -> Any:
     return click.option(
         "--json", "as_json", is_flag=True, help="JSON on standard output, for programs."
     )(function)
+
+
+def kafka_options(*, required: bool) -> Callable[[Any], Any]:
+    """`--kafka` and `--kafka-config`: where Kafka is, and how to get in."""
+
+    def add(function: Any) -> Any:
+        config = click.option(
+            "--kafka-config",
+            metavar="FILE",
+            envvar="RATECAST_KAFKA_CONFIG",
+            show_envvar=True,
+            help="TOML with what a secured Kafka asks for: TLS, SASL (docs/production.md).",
+        )
+        addresses = click.option(
+            "--kafka",
+            metavar="HOST:PORT",
+            required=required,
+            envvar="RATECAST_KAFKA",
+            show_envvar=True,
+            help="A Kafka broker; several with a comma between them.",
+        )
+        return addresses(config(function))
+
+    return add
+
+
+def prefix_option(function: Any) -> Any:
+    """`--prefix`, before the names of the topics published to."""
+    return click.option(
+        "--prefix",
+        metavar="TEXT",
+        default="",
+        callback=_prefix,
+        envvar="RATECAST_PREFIX",
+        show_envvar=True,
+        help="Put this before charges, signals and suspense, where operators share one Kafka.",
+    )(function)
+
+
+def _prefix(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Check a prefix. Raises: BadParameter."""
+    del context, parameter
+    if not PREFIX.fullmatch(value):
+        raise click.BadParameter("a prefix has letters, digits, '.', '_' and '-' only")
+    return value
+
+
+def metrics_option(function: Any) -> Any:
+    """`--metrics`, where Prometheus and Kubernetes ask how the process is."""
+    return click.option(
+        "--metrics",
+        metavar="HOST:PORT",
+        callback=_address,
+        envvar="RATECAST_METRICS",
+        show_envvar=True,
+        help="Answer /metrics, /healthz and /readyz there, such as 0.0.0.0:9464.",
+    )(function)
+
+
+def _address(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, int] | None:
+    """Part an address. Raises: BadParameter."""
+    del context, parameter
+    if value is None:
+        return None
+    host, _, port = value.rpartition(":")
+    if not port.isdecimal() or int(port) > PORT_MAX:
+        raise click.BadParameter(f"{value!r} is no address; write HOST:PORT, such as 0.0.0.0:9464")
+    return host, int(port)

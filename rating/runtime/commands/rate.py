@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from rating.runtime.commands.options import json_option, store_option
 from rating.runtime.failures import LAWLESS, UNREAD
+
+if TYPE_CHECKING:
+    from ingest.files import UnreadableSource
 
 BATCH_RECORDS = 200_000
 
@@ -40,6 +44,11 @@ BATCH_RECORDS = 200_000
     metavar="RECORDS",
     help="Usage records a transaction. Changes no charge.",
 )
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Go on as the logs grow, such as a gateway's folder, until SIGINT or SIGTERM.",
+)
 @json_option
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True)
 def rate(
@@ -48,6 +57,7 @@ def rate(
     parquet: str | None,
     close: bool,
     batch: int,
+    follow: bool,
     as_json: bool,
     logs: tuple[str, ...],
 ) -> None:
@@ -61,31 +71,47 @@ def rate(
     ratecast rate --tariffs book.toml events.ndjson
     ratecast rate --tariffs 2025.toml --tariffs 2026.toml --store bills.db logs/
     zcat old.gz | ratecast rate --tariffs book.toml --close --json -
+    ratecast rate --tariffs book.toml --follow usage/
 
     \b
     Exit codes: 0 done; 1 an error; 2 misused; 3 done, but a file could not be read to its end;
     4 a law of rating does not hold.
     """
-    from rating.runtime.embedded import rate_files
+    from rating.runtime.embedded import Following, rate_files
     from rating.runtime.progress import shown_progress
+    from rating.runtime.stopping import set_by_signals
     from rating.runtime.summary import as_json as summary_json
     from rating.runtime.summary import as_text
     from sinks.parquet import write_parquet
     from sinks.store import open_store
     from tariffs.load import load_books
 
+    if follow and "-" in logs:
+        raise click.UsageError("--follow reads files and folders; standard input ends by itself")
     loaded = load_books(books, strict=False)
     with open_store(store) as opened:
-        with shown_progress("Rating") as progress:
+        with shown_progress("Rating") as progress, set_by_signals(follow) as stop:
             summary = rate_files(
-                loaded, opened, logs, close=close, batch_records=batch, progress=progress
+                loaded,
+                opened,
+                logs,
+                close=close,
+                batch_records=batch,
+                progress=progress,
+                follow=Following(stop, warn) if follow else None,
             )
         if parquet is not None:
             write_parquet(opened, parquet)
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))
-    for source in summary.unreadable:
-        click.echo(f"Warning: {source}", err=True)
+    if not follow:
+        for source in summary.unreadable:
+            warn(source)
     if not summary.lawful:
         raise click.exceptions.Exit(LAWLESS)
     if summary.unreadable:
         raise click.exceptions.Exit(UNREAD)
+
+
+def warn(source: UnreadableSource) -> None:
+    """Say that a log cannot be read to its end."""
+    click.echo(f"Warning: {source}", err=True)

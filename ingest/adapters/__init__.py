@@ -1,0 +1,1 @@
+"""What senders really send, turned into usage records: one module a format."""

@@ -1,0 +1,410 @@
+"""Bulk data of TR-069 and TR-369 boxes: event logs to usage records, audience counters to evidence.
+
+A box posts reports about itself; reports that failed to arrive before come first in the body. An
+event log (TR-135 `EventLog.Entry`) has event types of the vendor, so a mapping file, as for an
+operator's own JSON, says what each means. An audience counter (TR-135 `AudienceStats`) is so many
+seconds since a reset and says nothing about when: it is evidence, and never charged.
+
+The document that a mapping reads is one entry of an event log:
+
+    {"Type": ..., "Time": ..., "SequenceNumber": ..., "Parameter": {NAME: VALUE, ...},
+     "Stream": {"ServiceType": ..., "SessionId": ..., ...},
+     "Device": {"id": ..., "oui": ..., "pc": ..., "sn": ...}, "CollectionTime": ...}
+
+Source: TR-157 annex A, TR-181 Device.BulkData, TR-369 annex on HTTP bulk data collection, TR-135.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, quote
+
+import polars as pl
+
+from ingest.adapters.canonical import (
+    MALFORMED,
+    UNBOUND,
+    Reading,
+    suspended_frame,
+    suspended_row,
+)
+from ingest.adapters.mapped_json import JsonMapping, in_ms, json_bytes, plain, read_documents
+from ingest.json_exact import MalformedError, parse_json, rfc_3339_ms, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+COUNTERS = pl.Schema(
+    {
+        "device": pl.String,
+        "account": pl.String,  # null: bound to nobody
+        "service": pl.String,  # the data model's path of the set-top box service
+        "channel": pl.String,
+        "collected": pl.Int64,  # ms since the epoch; null where the report has no time
+        "reset": pl.String,  # when the box says that it began to count; null where it does not
+        "duration_s": pl.Int64,
+    }
+)
+"""One row for each channel of each report: seconds on the main picture since the last reset."""
+
+SEQUENCE_MODULUS = 2**32
+"""Where a SequenceNumber begins again, unless a box does so earlier: TR-135 has unsignedInt."""
+
+ENTRY = re.compile(
+    r"(?P<stream>.*?)\.?EventLog\.Entry\.(?P<entry>[0-9]+)\.(?:Parameter\.(?P<parameter>[0-9]+)\.)?"
+    r"(?P<name>[A-Za-z0-9_-]+)"
+)
+CHANNEL = re.compile(
+    r"(?P<service>.*?)\.?Applications\.AudienceStats\."
+    r"(?:Channel\.(?P<channel>[0-9]+)\.(?P<name>Name|Alias|Duration)|(?P<reset>ResetTime))"
+)
+SECONDS = re.compile(r"[0-9]{1,15}")
+ZONE = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
+UNKNOWN_TIME = "0001-01-01T00:00:00Z"  # TR-106: the box does not know
+IDENTITY = ("oui", "pc", "sn")
+CSV_TIME = "ReportTimestamp"
+JSON_TIME = "CollectionTime"
+
+
+class Report(NamedTuple):
+    """What one report says. time: as the box wrote it, or None. values: text by full path."""
+
+    time: Any
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReading:
+    """What one body comes to. counters: rows of COUNTERS, in the order of the reports."""
+
+    reading: Reading
+    counters: pl.DataFrame = field(default_factory=COUNTERS.to_frame)
+
+
+def device_of(query: str) -> str:
+    """The identity of a box from the query of its request: OUI, product class, serial number.
+
+    Raises: MalformedError if one is missing.
+    """
+    found = parse_qs(query.removeprefix("?"), keep_blank_values=False, errors="replace")
+    missing = [name for name in IDENTITY if name not in found]
+    if missing:
+        raise MalformedError(
+            f"the request's query lacks {', '.join(missing)}, which say which box this is"
+        )
+    oui, product_class, serial = (quote(found[name][0], safe="") for name in IDENTITY)
+    # Two boxes share a name only if they share all three: no hyphen but those between is left.
+    return "-".join((oui.replace("-", "%2D"), product_class.replace("-", "%2D"), serial))
+
+
+def read(
+    query: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    mapping: JsonMapping,
+    account: str | None,
+) -> BulkReading:
+    """Read one request of a box, its body already decompressed.
+
+    account: whom the box is bound to, never what it says itself; None suspends what it saw.
+    """
+    named = {name.lower(): value for name, value in headers}
+    form = named.get("bbf-report-format", "").strip().strip('"').lower()
+    try:
+        device = device_of(query)
+        reports = list(reports_of(body, named.get("content-type", ""), form))
+    except MalformedError as error:
+        row = suspended_row(MALFORMED, str(error), body, account=account)
+        return BulkReading(Reading(suspended=suspended_frame([row])))
+    return read_reports(reports, device, dict_of(query), mapping, account)
+
+
+def dict_of(query: str) -> dict[str, Any]:
+    """The arguments of a query, the first of each name."""
+    return {name: values[0] for name, values in parse_qs(query.removeprefix("?")).items()}
+
+
+def read_reports(
+    reports: list[Report],
+    device: str,
+    identity: Mapping[str, Any],
+    mapping: JsonMapping,
+    account: str | None,
+) -> BulkReading:
+    """Read the reports of one box, oldest first; see `read`."""
+    box = {name: identity.get(name) for name in IDENTITY} | {"id": device}
+    entries = entries_in_order(reports, box)
+    documents = [(json_bytes(entry), entry) for entry in entries]
+    if account is None:
+        why = f"box {device} is bound to no account"
+        rows = [suspended_row(UNBOUND, why, raw, time=entry_ms(entry)) for raw, entry in documents]
+        reading = Reading(suspended=suspended_frame(rows))
+    else:
+        given = {"account": account, "device": device}
+        reading = read_documents(documents, mapping, given=given)
+    counters, refused = counters_of(reports, device, account)
+    suspended = pl.concat([reading.suspended, suspended_frame(refused)])
+    return BulkReading(Reading(reading.usage, suspended), counters)
+
+
+# --- reports -----------------------------------------------------------------------------------
+
+
+def reports_of(body: bytes, content_type: str, form: str) -> Iterator[Report]:
+    """The reports of a body in any of the four forms. Raises: MalformedError."""
+    if form.startswith("parameterper") or "csv" in content_type.lower():
+        yield from csv_reports(body, form)
+    else:
+        yield from json_reports(body)
+
+
+def json_reports(body: bytes) -> Iterator[Report]:
+    """NameValuePair and ObjectHierarchy: names are flat, or objects inside one another."""
+    whole = parse_json(body.strip())
+    listed = whole.get("Report") if isinstance(whole, dict) else None
+    if isinstance(listed, dict):
+        listed = [listed]
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise MalformedError('the body has no array "Report" of objects')
+    for one in listed:
+        values = dict(flattened(one, ""))
+        time = values.pop(JSON_TIME, None)
+        yield Report(time, values)
+
+
+def flattened(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every scalar of nested objects and arrays, under names with dots between."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from flattened(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            yield from flattened(inner, f"{path}.{number}")
+    else:
+        yield path, value
+
+
+def csv_reports(body: bytes, form: str) -> Iterator[Report]:
+    """ParameterPerRow and ParameterPerColumn, told apart by the header line where need be."""
+    try:
+        text = body.decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MalformedError(f"the body is no CSV in UTF-8: {error}") from error
+    rows = [row for row in rows if row]
+    if not rows:
+        raise MalformedError("the body is empty")
+    header = [name.strip() for name in rows[0]]
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(header):
+            raise MalformedError(
+                f"row {number} of the CSV has {len(row)} values, the header has {len(header)}"
+            )
+    if form == "parameterperrow" or "ParameterName" in header:
+        yield from rows_as_reports(header, rows[1:])
+        return
+    for row in rows[1:]:
+        values: dict[str, Any] = dict(zip(header, row, strict=True))
+        time = values.pop(CSV_TIME, None)
+        yield Report(time, {name: value for name, value in values.items() if value})
+
+
+def rows_as_reports(header: list[str], rows: list[list[str]]) -> Iterator[Report]:
+    """ParameterPerRow: rows of one time that stand together are one report."""
+    if not {"ParameterName", "ParameterValue"} <= set(header):
+        raise MalformedError("the CSV's header lacks ParameterName or ParameterValue")
+    report: Report | None = None
+    for row in rows:
+        values = dict(zip(header, row, strict=True))
+        time, name = values.get(CSV_TIME), values["ParameterName"]
+        # A name that comes again begins another report, also where reports have no time.
+        if report is None or report.time != time or name in report.values:
+            if report is not None:
+                yield report
+            report = Report(time, {})
+        report.values[name] = values["ParameterValue"]
+    if report is not None:
+        yield report
+
+
+# --- event logs --------------------------------------------------------------------------------
+
+
+def entries_in_order(reports: list[Report], box: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of all event logs, each once, in the order in which they happened.
+
+    A log persists, so each report repeats what an earlier one had. Within a stream the sequence
+    number gives the order, also past where it begins again.
+    """
+    streams: dict[str, dict[tuple[str, str, str], dict[str, Any]]] = {}
+    for report in reports:
+        for stream, entry in entries_of(report):
+            entry["Device"] = box
+            entry["CollectionTime"] = report.time
+            known = (
+                plain(entry.get("SequenceNumber")),
+                plain(entry.get("Time")),
+                plain(entry.get("Type")),
+            )
+            streams.setdefault(stream, {}).setdefault(known, entry)
+    return [entry for entries in streams.values() for entry in by_sequence(list(entries.values()))]
+
+
+def entries_of(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries of one report, each with the path of its stream."""
+    entries: dict[tuple[str, int], dict[str, Any]] = {}
+    parameters: dict[tuple[str, int, str], dict[str, Any]] = {}
+    for path, value in report.values.items():
+        found = ENTRY.fullmatch(path)
+        if found is None:
+            continue
+        at = (found["stream"], int(found["entry"]))
+        entry = entries.setdefault(at, {"Parameter": {}})
+        if found["parameter"] is None:
+            entry[found["name"]] = zoned(value) if found["name"] == "Time" else value
+        else:
+            parameters.setdefault((*at, found["parameter"]), {})[found["name"]] = value
+    for (stream, number, _), pair in parameters.items():
+        entries[stream, number]["Parameter"][plain(pair.get("Name"))] = pair.get("Value")
+    for (stream, _), entry in sorted(entries.items(), key=lambda one: one[0]):
+        entry["Stream"] = stream_of(report, stream)
+        yield stream, entry
+
+
+def stream_of(report: Report, stream: str) -> dict[str, Any]:
+    """What a report says about the stream itself: its ServiceType, its SessionId and more."""
+    start = f"{stream}." if stream else ""
+    return {
+        path[len(start) :]: value
+        for path, value in report.values.items()
+        if path.startswith(start) and "." not in path[len(start) :]
+    } | {"Path": stream}
+
+
+def by_sequence(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries by sequence number; those that lie behind where it begins again come after.
+
+    Numbers more than half of all apart can only be so because the count began again between them.
+    """
+    numbers = [number_in(entry) for entry in entries]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(entries):
+        return entries
+    first = max(known, default=0) - SEQUENCE_MODULUS // 2
+    order = [number + SEQUENCE_MODULUS * (number < first) for number in known]
+    return [entry for _, entry in sorted(zip(order, entries, strict=True), key=lambda one: one[0])]
+
+
+def number_in(entry: Mapping[str, Any]) -> int | None:
+    """The sequence number of an entry; None where it has no good one."""
+    text = plain(entry.get("SequenceNumber"))
+    return int(text) % SEQUENCE_MODULUS if SECONDS.fullmatch(text) else None
+
+
+def zoned(value: Any) -> Any:
+    """The time of an entry with its zone; TR-106 means UTC where a box writes none."""
+    if not isinstance(value, str) or ZONE.search(value):
+        return None if value == UNKNOWN_TIME else value
+    return f"{value}Z" if "T" in value else value
+
+
+def entry_ms(entry: Mapping[str, Any]) -> int | None:
+    """When an entry happened, in ms; None where it does not say."""
+    time = entry.get("Time")
+    return rfc_3339_ms(time) if isinstance(time, str) else None
+
+
+# --- audience counters -------------------------------------------------------------------------
+
+
+def counters_of(
+    reports: list[Report], device: str, account: str | None
+) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """The audience counters of all reports, and suspended rows for those that are none."""
+    rows: list[dict[str, Any]] = []
+    refused = []
+    for report in reports:
+        collected = collected_ms(report.time)
+        channels: dict[tuple[str, str], dict[str, Any]] = {}
+        resets: dict[str, str] = {}
+        for path, value in report.values.items():
+            found = CHANNEL.fullmatch(path)
+            if found is None:
+                continue
+            if found["reset"]:
+                resets[found["service"]] = plain(value)
+            else:
+                at = (found["service"], found["channel"])
+                channels.setdefault(at, {})[found["name"]] = value
+        for (service, _), one in channels.items():
+            channel = plain(one.get("Name") or one.get("Alias") or "")
+            duration = plain(one.get("Duration"))
+            if not channel or not SECONDS.fullmatch(duration):
+                why = f"an audience counter has name {shown(channel)}, duration {shown(duration)}"
+                raw = json.dumps({name: plain(value) for name, value in one.items()}).encode()
+                refused.append(suspended_row(MALFORMED, why, raw, account=account, time=collected))
+                continue
+            rows.append(
+                {
+                    "device": device,
+                    "account": account,
+                    "service": service,
+                    "channel": channel,
+                    "collected": collected,
+                    "reset": resets.get(service),
+                    "duration_s": int(duration),
+                }
+            )
+    return pl.DataFrame(rows, schema=COUNTERS), refused
+
+
+def collected_ms(time: Any) -> int | None:
+    """When a report was taken: Unix seconds, or ISO 8601; None where it does not say."""
+    try:
+        found = in_ms(zoned(time), "s", JSON_TIME)
+    except MalformedError:
+        return None
+    if isinstance(found, str):
+        return rfc_3339_ms(found)
+    return found if isinstance(found, int) and abs(found) < 2**62 else None
+
+
+def counter_deltas(counters: pl.DataFrame) -> pl.DataFrame:
+    """What was watched between each two reports of one counter.
+
+    counters: rows of COUNTERS, of any number of bodies; repeats are dropped. Rows without a time
+    cannot be put in order and are left out.
+    Returns: device, account, service, channel, from_ms, to_ms, watched_s, is_reset. A counter that
+    fell, or whose reset time changed, began again: all that it shows was watched since, and
+    `is_reset` says that what was watched just before may be missing.
+    """
+    key = ["device", "service", "channel"]
+    ordered = (
+        counters.filter(pl.col("collected").is_not_null())
+        .unique([*key, "collected", "duration_s", "reset"], maintain_order=True)
+        .sort([*key, "collected"], maintain_order=True)
+    )
+    before = ordered.with_columns(
+        pl.col("collected").shift(1).over(key).alias("from_ms"),
+        pl.col("duration_s").shift(1).over(key).alias("duration_before_s"),
+        pl.col("reset").shift(1).over(key).alias("reset_before"),
+    ).filter(pl.col("from_ms").is_not_null())
+    is_reset = (pl.col("duration_s") < pl.col("duration_before_s")) | pl.col("reset").ne_missing(
+        pl.col("reset_before")
+    )
+    watched = pl.col("duration_s") - pl.when(is_reset).then(0).otherwise("duration_before_s")
+    return before.select(
+        "device",
+        "account",
+        "service",
+        "channel",
+        "from_ms",
+        pl.col("collected").alias("to_ms"),
+        watched.alias("watched_s"),
+        is_reset.alias("is_reset"),
+    )

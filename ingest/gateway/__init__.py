@@ -1,0 +1,1 @@
+"""The HTTP gateway: reports of players, boxes and back ends in, lines of the usage log out."""

@@ -1,0 +1,205 @@
+"""Routes for middleware and back ends: orders, accounts, top-ups, and tokens for sessions.
+
+All records of a request are right, or none is in the log: whoever sends an order waits to hear.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+from ingest.adapters.canonical import LogLine
+from ingest.gateway.bodies import read_body
+from ingest.gateway.problems import Problem
+from ingest.gateway.senders import need_backend
+from ingest.gateway.tokens import (
+    LIFE_S,
+    LIFE_S_MAX,
+    OPTIONAL,
+    TEXT_CHARACTERS_MAX,
+    mint,
+)
+from ingest.json_exact import TEXTS_OF_TYPES, MalformedError, Number, parse_json, read_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from ingest.gateway.intake import Intake
+
+TYPES_OF_SCOPES: dict[str, tuple[str, ...]] = {
+    "orders": ("order.purchase", "order.cancel"),
+    "accounts": ("account.open", "account.subscribe", "account.unsubscribe"),
+    "topups": ("balance.topup",),
+}
+NUMBER_CHARACTERS_MAX = 40
+NUMBER_FIELDS = ("time", "bill_day", "amount")
+TOKEN_FIELDS = ("account", "device", "session", *OPTIONAL, "expires_in_s")
+
+
+class Backends:
+    """The routes."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    async def post_orders(self, request: Request) -> Response:
+        """Take purchases and cancellations."""
+        return await self._take(request, "orders")
+
+    async def post_accounts(self, request: Request) -> Response:
+        """Take account changes."""
+        return await self._take(request, "accounts")
+
+    async def post_topups(self, request: Request) -> Response:
+        """Take top-ups of prepaid balances."""
+        return await self._take(request, "topups")
+
+    async def _take(self, request: Request, scope: str) -> Response:
+        sender = need_backend(request, self._intake.keys.now(), scope)
+        self._intake.let_pass(sender)
+        records = json_objects(await self._json(request))
+        received_ms = self._intake.log.received_ms()
+        lines = checked_lines(records, TYPES_OF_SCOPES[scope], received_ms)
+        await self._intake.append(sender, lines)
+        return JSONResponse({"accepted": len(lines), "received": received_ms}, 202)
+
+    async def post_tokens(self, request: Request) -> Response:
+        """Mint a token for one session."""
+        keys = self._intake.keys.now()
+        sender = need_backend(request, keys, "tokens")
+        self._intake.let_pass(sender)
+        asked = await self._json(request)
+        if not isinstance(asked, dict):
+            raise Problem(400, "bad-body", "the body is no JSON object")
+        key = keys.signer()
+        if key is None:
+            raise Problem(
+                503,
+                "internal",
+                "the key file has no key that signs; make one with `ratecast keys create --signing`",
+                headers={"Retry-After": "60"},
+            )
+        texts, life_s = token_request(asked)
+        expires_s = int(time.time()) + life_s
+        more = {name: texts[name] for name in OPTIONAL if name in texts}
+        token = mint(
+            key,
+            texts["account"],
+            texts["device"],
+            texts["session"],
+            expires_s=expires_s,
+            more=more,
+        )
+        answer = {
+            "token": token,
+            "session": texts["session"],
+            "expires": datetime.fromtimestamp(expires_s, UTC).isoformat(),
+            "report_path": f"/v1/cmcd/{token}",
+        }
+        return JSONResponse(answer, 201, headers={"Cache-Control": "no-store"})
+
+    async def _json(self, request: Request) -> Any:
+        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media != "application/json":
+            raise Problem(
+                415,
+                "bad-type",
+                f"Content-Type is {media or 'missing'}, expected application/json",
+                headers={"Accept": "application/json"},
+            )
+        ticket = request.scope["ratecast.ticket"]
+        body = await read_body(request, ticket, self._intake.options.body_bytes_max)
+        try:
+            return parse_json(body)
+        except MalformedError as error:
+            raise Problem(400, "bad-body", f"the body cannot be read: {error}") from error
+
+
+def json_objects(parsed: Any) -> list[dict[str, Any]]:
+    """One object, or an array of them. Raises: Problem."""
+    records = parsed if isinstance(parsed, list) else [parsed]
+    if not records or not all(isinstance(record, dict) for record in records):
+        raise Problem(
+            400, "bad-body", "the body is no JSON object and no array of at least one of them"
+        )
+    return records
+
+
+def checked_lines(
+    records: Sequence[dict[str, Any]], types: Sequence[str], received_ms: int
+) -> list[LogLine]:
+    """The lines of records, each of one of the types; the first is meant where none is given.
+
+    A record without a time happened now. Raises: Problem 422 with every mistake.
+    """
+    lines: list[LogLine] = []
+    mistakes: list[dict[str, Any]] = []
+    for number, record in enumerate(records, 1):
+        given = {name: whole(value) for name, value in record.items()}
+        fields: dict[str, Any] = {"type": types[0], "time": received_ms} | given
+        fields["received"] = received_ms
+        usage = read_object(fields)
+        why = usage.malformed
+        if fields["type"] not in types:
+            why = f'field "type" is {fields["type"]!r}, expected one of {", ".join(types)}'
+        if why:
+            mistakes.append({"record": number, "detail": why})
+        else:
+            lines.append(LogLine(usage.texts["account"], encoded(fields), fields["type"]))
+    if mistakes:
+        raise Problem(
+            422,
+            "bad-record",
+            f"{len(mistakes)} of {len(records)} records are malformed, the first because "
+            f"{mistakes[0]['detail']}; none is in the log, so mend them and send all again",
+            more={"problems": mistakes[:20]},
+        )
+    return lines
+
+
+def whole(value: Any) -> Any:
+    """14.0 as 14: to JSON Schema it is an integer. Anything else as it is."""
+    if not isinstance(value, Number) or len(value.text) > NUMBER_CHARACTERS_MAX:
+        return value
+    number = Decimal(value.text)
+    # An exponent of some digits would be an integer of as many gigabytes.
+    return int(number) if abs(number) < 10**18 and number == number.to_integral_value() else value
+
+
+def encoded(fields: Mapping[str, Any]) -> bytes:
+    """A checked record with the fields that the log knows, and no others."""
+    names = [name for name, _ in TEXTS_OF_TYPES[fields["type"]].values()]
+    known = ("type", "account", *names, *NUMBER_FIELDS, "received")
+    kept = {name: fields[name] for name in known if name in fields}
+    return json.dumps(kept, separators=(",", ":")).encode()
+
+
+def token_request(asked: Mapping[str, Any]) -> tuple[dict[str, str], int]:
+    """What a token is to say, and its life in seconds. Raises: Problem 422."""
+    mistakes = [f"there is no field {name}" for name in asked if name not in TOKEN_FIELDS]
+    texts = {"session": str(uuid.uuid4())}
+    for name in TOKEN_FIELDS[:-1]:
+        if name not in asked and name not in ("account", "device"):
+            continue
+        text = asked.get(name)
+        if not isinstance(text, str) or not 0 < len(text) <= TEXT_CHARACTERS_MAX:
+            mistakes.append(f'field "{name}" is no text of 1 to {TEXT_CHARACTERS_MAX} characters')
+        elif any("\ud800" <= character <= "\udfff" for character in text):
+            mistakes.append(f'field "{name}" holds half of a surrogate pair')
+        else:
+            texts[name] = text
+    life_s = whole(asked.get("expires_in_s", LIFE_S))
+    if type(life_s) is not int or not 0 < life_s <= LIFE_S_MAX:
+        mistakes.append(f'field "expires_in_s" is no whole number from 1 to {LIFE_S_MAX}')
+    if mistakes:
+        problems = [{"detail": why} for why in mistakes]
+        raise Problem(422, "bad-record", "; ".join(mistakes[:5]), more={"problems": problems[:20]})
+    return texts, life_s

@@ -1,0 +1,117 @@
+"""Who sends a request: a back end by its API key, a player by its session's token, or nobody known.
+
+Nothing that a report says about itself is looked at here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from ingest.gateway.keys import API_KEY_PREFIX
+from ingest.gateway.problems import Problem, no_credentials
+from ingest.gateway.tokens import TokenRefused, read_token
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from ingest.gateway.keys import ApiKey, Keys
+    from ingest.gateway.tokens import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A sender with an API key. binding: of the viewer that it passes a report on for."""
+
+    key: ApiKey
+    binding: Binding | None = None
+
+    def need(self, scope: str) -> None:
+        """Raises: Problem 403 where the key lacks the scope."""
+        if scope not in self.key.scopes:
+            has = ", ".join(sorted(self.key.scopes)) or "none"
+            raise Problem(
+                403,
+                "not-allowed",
+                f"the key {self.key.id} has the scopes {has}, and this needs {scope}; create a "
+                "key that has it",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A player with a token."""
+
+    binding: Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """A sender that nothing binds to an account. why: a sentence."""
+
+    address: str
+    why: str
+
+
+Sender = Backend | Viewer | Anonymous
+
+
+def identify(request: Request, keys: Keys) -> Sender:
+    """Find out who sends. Raises: Problem 401 where an API key is given and not good."""
+    bearer = _bearer(request)
+    token = request.path_params.get("token") or request.query_params.get("token")
+    if bearer.startswith(API_KEY_PREFIX):
+        key = keys.api_key(bearer)
+        if key is None:
+            raise no_credentials("the API key is not known, has expired or was revoked")
+        return Backend(key, read_token_or_none(keys, token))
+    token = bearer or token
+    address = address_of(request)
+    if not token:
+        return Anonymous(address, "the request carries no token, so nothing binds it to an account")
+    try:
+        return Viewer(read_token(keys, token))
+    except TokenRefused as refused:
+        return Anonymous(address, str(refused))
+
+
+def read_token_or_none(keys: Keys, token: str | None) -> Binding | None:
+    """What a token says; None where it is none, or not good."""
+    if not token:
+        return None
+    try:
+        return read_token(keys, token)
+    except TokenRefused:
+        return None
+
+
+def need_backend(request: Request, keys: Keys, scope: str) -> Backend:
+    """The back end that sends. Raises: Problem 401, 403."""
+    sender = identify(request, keys)
+    if not isinstance(sender, Backend):
+        raise no_credentials(
+            f"this needs an API key with the scope {scope}: Authorization: Bearer rc_..."
+        )
+    sender.need(scope)
+    return sender
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from, as far as limits are concerned.
+
+    A whole /64 counts as one address, since any home has that many of version 6.
+    """
+    host = request.client.host if request.client else ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address):
+        return str(IPv6Address(int(address) >> 64 << 64))
+    return str(address)

@@ -1,0 +1,81 @@
+"""The gateway as a server: uvicorn on uvloop and httptools, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+import uvloop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from starlette.types import ASGIApp
+
+    from ingest.gateway.group_commit import UsageLog
+
+STOP_WAIT_S = 30
+BACKLOG = 2048
+IDLE_S = 75  # longer than a proxy keeps its own side of an idle connection, 60 s usually
+
+
+class Server(uvicorn.Server):
+    """Stops by SIGINT or SIGTERM: requests in flight are answered. A second one stops at once."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals over, without raising them again at the end as uvicorn would."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def serve(
+    app: ASGIApp,
+    log: UsageLog,
+    host: str,
+    port: int,
+    *,
+    said: Callable[[str], None],
+    proxies: Sequence[str] = ("127.0.0.1",),
+) -> None:
+    """Serve until a signal says to stop, then finish what was taken.
+
+    port: 0 takes a free one. said: called with the address once it listens. proxies: addresses
+    whose X-Forwarded-For is believed.
+    Raises: OSError where it cannot listen; FolderLogError or KafkaLogError.
+    """
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        forwarded_allow_ips=list(proxies),
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=STOP_WAIT_S,
+    )
+    uvloop.run(_serve(Server(config), log, host, port, said))
+
+
+async def _serve(
+    server: Server, log: UsageLog, host: str, port: int, said: Callable[[str], None]
+) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=BACKLOG) as listening:
+        await log.open()
+        try:
+            host, port = listening.getsockname()[:2]
+            said(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            await server.serve(sockets=[listening])
+        finally:
+            await log.close()

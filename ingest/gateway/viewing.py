@@ -1,0 +1,195 @@
+"""Routes for reports of viewing: /v1/events, /v1/cmcd and what an edge mirrors.
+
+What is in the log is answered with success even where a record in it is malformed: it is suspended
+with its reason when it is rated, and to send it again would not mend it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+from ingest.adapters.canonical import to_log_lines
+from ingest.adapters.cmcd import adapt_body, adapt_request
+from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
+from ingest.gateway.problems import Problem, no_credentials
+from ingest.gateway.reports import (
+    asks_for_media,
+    bound_event_lines,
+    event_lines,
+    unbound_lines,
+    within_token,
+)
+from ingest.gateway.senders import Anonymous, Backend, identify
+from ingest.gateway.traces import Traces
+from ingest.json_lines import decode_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+
+    from ingest.adapters.canonical import LogLine
+    from ingest.adapters.cmcd import Adapted
+    from ingest.gateway.intake import Intake
+    from ingest.gateway.senders import Sender
+    from ingest.gateway.tokens import Binding
+
+EVENT_TYPES = (
+    "application/json",
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+)
+SCOPE_OF_TYPES = {
+    "order.purchase": "orders",
+    "order.cancel": "orders",
+    "account.open": "accounts",
+    "account.subscribe": "accounts",
+    "account.unsubscribe": "accounts",
+    "balance.topup": "topups",
+}
+CMCD_TYPES = ("application/cmcd", "text/cmcd", "application/json")
+NOT_PASSED_ON = (
+    "the back end passed no good token of a viewer on, so nothing binds it to an account"
+)
+PROBLEMS_MAX = 20
+
+
+class Viewing:
+    """The routes."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._traces = Traces()
+
+    async def post_events(self, request: Request) -> Response:
+        """Take usage records, native or as CloudEvents."""
+        sender = identify(request, self._intake.keys.now())
+        if isinstance(sender, Anonymous):
+            raise no_credentials(f"{sender.why}; send an API key or a session's token")
+        self._intake.let_pass(sender)
+        check_type(request, EVENT_TYPES)
+        body = await self._intake.body(request, sender)
+        if not body.strip() and "ce-specversion" not in request.headers:
+            raise Problem(400, "bad-body", "the body is empty; send at least one record")
+        headers = dict(request.headers.items())
+        received_ms = self._intake.log.received_ms()
+        binding = sender.binding
+        if binding is None and isinstance(sender, Backend):
+            lines = event_lines(headers, body, received_ms)
+            for type_ in {line.type for line in lines}:
+                sender.need(SCOPE_OF_TYPES.get(type_, "events"))
+        else:
+            assert binding is not None
+            lines = bound_event_lines(headers, body, binding, received_ms)
+        await self._intake.append(sender, lines)
+        if binding is not None and binding.why_over:
+            raise session_over(binding)
+        return JSONResponse(taken(lines), 202)
+
+    async def post_cmcd(self, request: Request) -> Response:
+        """Take a player's report, event mode."""
+        sender = identify(request, self._intake.keys.now())
+        self._intake.let_pass(sender)
+        check_type(request, CMCD_TYPES)
+        body = await self._intake.body(request, sender)
+        return await self._take_cmcd(
+            sender,
+            body,
+            lambda binding, received_ms: adapt_body(
+                body,
+                binding,
+                received_ms,
+                media=media_type(request),
+                trace=self._traces.of(binding),
+                options=self._intake.options.cmcd,
+            ),
+        )
+
+    async def mirror(self, request: Request) -> Response:
+        """Take a media request that an edge mirrors, with CMCD in its query or headers."""
+        sender = identify(request, self._intake.keys.now())
+        self._intake.let_pass(sender)
+        headers = dict(request.headers.items())
+        query = request.url.query
+        if asks_for_media(headers, query):
+            return Response(status_code=204)
+        said = [text for name, text in headers.items() if name.startswith("cmcd-")]
+        raw = "\n".join(said or [request.query_params.get("CMCD", "")]).encode()
+        return await self._take_cmcd(
+            sender,
+            raw[:ANONYMOUS_BYTES_MAX],
+            lambda binding, received_ms: adapt_request(
+                headers,
+                query,
+                binding,
+                received_ms,
+                trace=self._traces.of(binding),
+                options=self._intake.options.cmcd,
+            ),
+        )
+
+    async def _take_cmcd(
+        self, sender: Sender, raw: bytes, adapt: Callable[[Binding, int], Adapted]
+    ) -> Response:
+        """Log a report: that of a viewer as usage, any other one as it came."""
+        binding = None if isinstance(sender, Anonymous) else sender.binding
+        received_ms = self._intake.log.received_ms()
+        if binding is None:
+            why = sender.why if isinstance(sender, Anonymous) else NOT_PASSED_ON
+            await self._intake.append(sender, unbound_lines(raw, why, received_ms))
+            return Response(status_code=204)
+        adapted = adapt(binding, received_ms)
+        reading = within_token(adapted.reading, binding)
+        await self._intake.append(sender, to_log_lines(reading, received_ms))
+        self._traces.keep(binding, adapted.trace)
+        if binding.why_over:
+            raise session_over(binding)
+        return Response(status_code=204)
+
+
+def media_type(request: Request) -> str:
+    """The content type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def check_type(request: Request, types: Sequence[str]) -> None:
+    """Raises: Problem 415 where the body is of no type that is read here."""
+    media = media_type(request)
+    if media not in types:
+        raise Problem(
+            415,
+            "bad-type",
+            f"Content-Type is {media or 'missing'}, expected one of {', '.join(types)}",
+            headers={"Accept": ", ".join(types)},
+        )
+
+
+def compile_readers() -> None:
+    """Compile what reads records, or load it from the cache, before the first request waits."""
+    taken(event_lines({}, b'{"type":"view"}\n{"type":"view"}', 0))
+
+
+def taken(lines: Sequence[LogLine]) -> dict[str, object]:
+    """What to say of lines that are in the log: how many, and what will be suspended."""
+    batch = decode_lines(b"\n".join(line.line for line in lines), str)
+    answer: dict[str, object] = {"accepted": len(lines), "suspended": len(batch.malformed)}
+    if batch.malformed:
+        answer["problems"] = [
+            {"record": row + 1, "detail": why}
+            for row, why in list(batch.malformed.items())[:PROBLEMS_MAX]
+        ]
+    return answer
+
+
+def session_over(binding: Binding) -> Problem:
+    """What a player hears whose session has ended: to stop for good."""
+    return Problem(
+        410,
+        "over",
+        f"{binding.why_over}; what happened before was taken. Ask the operator for a new session",
+    )

@@ -1,0 +1,1 @@
+"""Messages of the topic `usage` to usage records; see README.md."""

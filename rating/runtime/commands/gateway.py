@@ -1,0 +1,195 @@
+"""`ratecast gateway`: takes reports over HTTP into the usage log."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--log", "folder", metavar="DIR", help="Write the log into this folder.")
+@click.option("--kafka", metavar="HOST:PORT", help="Write the log into Kafka.")
+@click.option("--topic", default="usage", show_default=True, help="The topic of the usage log.")
+@click.option(
+    "--keys",
+    metavar="FILE",
+    required=True,
+    help="Who may send; made by `ratecast keys`, read again whenever it changes.",
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:8080",
+    show_default=True,
+    help="Where to listen; port 0 takes a free one.",
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    metavar="ADDRESS",
+    multiple=True,
+    default=("127.0.0.1",),
+    show_default=True,
+    help="A proxy whose X-Forwarded-For is believed.",
+)
+@click.option(
+    "--origin",
+    "origins",
+    metavar="ORIGIN",
+    multiple=True,
+    default=("*",),
+    show_default=True,
+    help="A web page whose players may send.",
+)
+@click.option(
+    "--account-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="Records a second from one account's players.",
+)
+@click.option(
+    "--key-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=50_000.0,
+    show_default=True,
+    help="Records a second by one API key that has no limit of its own.",
+)
+@click.option(
+    "--unbound",
+    type=click.Choice(["keep", "refuse"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of reports that nothing binds to an account: kept in suspense, or refused.",
+)
+@click.option(
+    "--body-max",
+    type=click.IntRange(1024, 64 * 2**20),
+    default=8 * 2**20,
+    show_default=True,
+    metavar="BYTES",
+    help="A larger body is refused, also once it is expanded.",
+)
+@click.option(
+    "--memory-max",
+    type=click.IntRange(min=2**20),
+    default=256 * 2**20,
+    show_default=True,
+    metavar="BYTES",
+    help="Bodies in flight at once; more is answered 429.",
+)
+@click.option(
+    "--requests-max",
+    type=click.IntRange(min=1),
+    default=2000,
+    show_default=True,
+    help="Requests in flight at once; more is answered 429.",
+)
+@click.option(
+    "--segment",
+    type=click.IntRange(min=1),
+    default=256 * 2**20,
+    show_default=True,
+    metavar="BYTES",
+    help="After so many bytes the folder's next segment begins.",
+)
+@click.option(
+    "--kind", help="The kind of what a player plays, where neither it nor its token says."
+)
+@click.option(
+    "--ladder",
+    metavar="KBPS=WORD,...",
+    help="Words of quality by bitrate, such as 0=sd,2500=hd,12000=uhd.",
+)
+@click.option("--access-log", is_flag=True, help="A line for each request, without its secrets.")
+def gateway(
+    folder: str | None,
+    kafka: str | None,
+    topic: str,
+    keys: str,
+    listen: str,
+    proxies: tuple[str, ...],
+    origins: tuple[str, ...],
+    account_limit: float,
+    key_limit: float,
+    unbound: str,
+    body_max: int,
+    memory_max: int,
+    requests_max: int,
+    segment: int,
+    kind: str | None,
+    ladder: str | None,
+    access_log: bool,
+) -> None:
+    """Take what players, boxes and back ends send, over HTTP, into the usage log.
+
+    A request is answered with success once the log has it: a folder on this machine that
+    `ratecast rate --follow` reads, or Kafka. TLS belongs to the proxy in front; docs/gateway.md
+    says how.
+
+    \b
+    ratecast gateway --log usage --keys keys.json
+    ratecast gateway --kafka 127.0.0.1:9092 --keys keys.json --listen 0.0.0.0:8080
+
+    SIGTERM stops it: what was taken is answered first.
+    """
+    import logging
+    import sys
+    from pathlib import Path
+
+    from ingest.adapters.cmcd import Options as CmcdOptions
+    from ingest.gateway.app import build_app
+    from ingest.gateway.folder_log import FolderLog
+    from ingest.gateway.intake import Intake, Options
+    from ingest.gateway.kafka_log import KafkaLog
+    from ingest.gateway.keys import KeyRing
+    from ingest.gateway.limits import Limit
+    from ingest.gateway.metrics import Metrics
+    from ingest.gateway.server import serve
+    from ingest.gateway.viewing import compile_readers
+
+    if (folder is None) == (kafka is None):
+        raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit():
+        raise click.UsageError(f"--listen {listen}: give HOST:PORT, such as 0.0.0.0:8080")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    metrics = Metrics()
+    log = (
+        FolderLog(Path(folder), segment_bytes_max=segment, on_group=metrics.count_group)
+        if folder is not None
+        else KafkaLog(str(kafka), topic, on_group=metrics.count_group)
+    )
+    options = Options(
+        body_bytes_max=body_max,
+        requests_max=requests_max,
+        bytes_max=memory_max,
+        key_limit=Limit(key_limit, 4 * key_limit),
+        account_limit=Limit(account_limit, 100 * account_limit),
+        takes_anonymous=unbound == "keep",
+        origins=origins,
+        access_log=access_log,
+        cmcd=CmcdOptions(rungs(ladder or ""), kind),
+    )
+    compile_readers()
+    intake = Intake(log, KeyRing(Path(keys)), options, metrics)
+    where = folder if folder is not None else f"{kafka}, topic {topic}"
+    serve(
+        build_app(intake),
+        log,
+        host.strip("[]"),
+        int(port),
+        said=lambda url: click.echo(f"Listening on {url}; the log is {where}.", err=True),
+        proxies=proxies,
+    )
+    click.echo("Stopped; what was taken is in the log.", err=True)
+
+
+def rungs(ladder: str) -> tuple[tuple[int, str], ...]:
+    """The rungs of a ladder, ascending. Raises: UsageError."""
+    found = []
+    for rung in filter(None, ladder.split(",")):
+        kbps, equals, word = rung.partition("=")
+        if not kbps.isdigit() or not equals or not word:
+            raise click.UsageError(f"--ladder {rung}: give KBPS=WORD, such as 2500=hd")
+        found.append((int(kbps), word))
+    return tuple(sorted(found))

@@ -1,0 +1,79 @@
+"""`ratecast produce`: a usage log from files to Kafka's topic."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from rating.runtime.commands.options import json_option, kafka_options
+from rating.runtime.failures import UNREAD
+
+MESSAGE_RECORDS = 500
+
+
+@click.command()
+@kafka_options(required=True)
+@click.option(
+    "--topic", default="usage", show_default=True, metavar="TOPIC", help="The topic to send to."
+)
+@click.option(
+    "--pack",
+    type=click.IntRange(min=1),
+    default=MESSAGE_RECORDS,
+    show_default=True,
+    metavar="RECORDS",
+    help="Most usage records a message; 1 sends each alone. Changes no charge.",
+)
+@click.option(
+    "--per-second",
+    type=click.IntRange(min=1),
+    metavar="RECORDS",
+    help="Send no more than so many records a second.",
+)
+@json_option
+@click.argument("logs", metavar="LOG...", nargs=-1, required=True)
+def produce(
+    kafka: str,
+    kafka_config: str | None,
+    topic: str,
+    pack: int,
+    per_second: int | None,
+    as_json: bool,
+    logs: tuple[str, ...],
+) -> None:
+    """Send usage logs to Kafka, as a gateway would.
+
+    LOG is a file of JSON lines (plain, .gz or .zst), a folder of such files, or - for standard
+    input. A record goes to the partition of its account, in the log's order, many in a message. It
+    sends everything each time: given twice, a log is sent twice.
+
+    \b
+    ratecast produce --kafka localhost:9092 evening.ndjson.zst
+    ratecast simulate --hours 24 | ratecast produce --kafka localhost:9092 --per-second 5000 -
+
+    Exit codes: 0 done; 1 an error; 2 misused; 3 done, but a file could not be read to its end.
+    """
+    import asyncio
+
+    from ingest.files import read_chunks
+    from rating.runtime.figures import plural
+    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.producing import CHUNK_RECORDS, produce_log
+    from rating.runtime.progress import shown_progress
+
+    access = KafkaAccess.read(kafka, kafka_config)
+    reader = read_chunks(logs, records_max=min(CHUNK_RECORDS, per_second or CHUNK_RECORDS))
+    with shown_progress("Sending") as progress:
+        sent = asyncio.run(
+            produce_log(reader, access, topic, pack, per_second=per_second, progress=progress)
+        )
+    click.echo(
+        json.dumps({"records": sent.records, "messages": sent.messages})
+        if as_json
+        else f"Sent {plural(sent.records, 'record')} in {plural(sent.messages, 'message')} to {topic}."
+    )
+    for source in reader.unreadable:
+        click.echo(f"Warning: {source}", err=True)
+    if reader.unreadable:
+        raise click.exceptions.Exit(UNREAD)

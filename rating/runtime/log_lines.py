@@ -1,0 +1,35 @@
+"""What a long-running process says, one line each: for people, or as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and a traceback where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line."""
+        said = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            said["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(said, ensure_ascii=False)
+
+
+def log_to_stderr(*, as_json: bool) -> None:
+    """Send what is worth saying to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("{asctime} {levelname:<7} {message}", style="{")
+    handler.setFormatter(JsonLines() if as_json else text)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # The clients tell of every reconnect and rebalance; what matters of it is said by ourselves.
+    for name in ("aiokafka", "kafka"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,38 @@
+"""What a worker tells to whoever measures it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rating.schemas import BatchResult
+
+
+class WorkerEvents(Protocol):
+    """Called from the worker's event loop; `rating.runtime.metrics.Metrics` is one."""
+
+    def committed(
+        self,
+        partition: int,
+        result: BatchResult,
+        counts_before: Mapping[str, int],
+        step_s: Mapping[str, float],
+    ) -> None:
+        """A batch was committed. step_s: seconds by "decode", "rate" and "commit"."""
+
+    def lagging(self, partition: int, messages: int, seconds: float) -> None:
+        """How far a partition is behind its end: messages, and the age of the last one rated."""
+
+    def rebalanced(self, partitions_assigned: int) -> None:
+        """The group gave the worker so many partitions."""
+
+    def left(self, partition: int) -> None:
+        """The worker rates a partition no more."""
+
+    def law_broken(self) -> None:
+        """A batch was refused, since a law of rating did not hold."""
+
+    def commit_failed(self, error: Exception) -> None:
+        """A commit failed; where the error is transient it is tried again."""

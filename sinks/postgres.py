@@ -1,0 +1,572 @@
+"""The billing store in a PostgreSQL database. Schema: sinks/schema; for people: docs/store.md."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from rating.schemas import (
+    ACCOUNTS,
+    CHARGE_EVIDENCE,
+    CHARGES,
+    ORDERS,
+    SESSIONS,
+    SIGNALS,
+    SUSPENSE,
+    SourcePosition,
+    StateChunk,
+)
+from sinks.postgres_claim import PostgresClaim
+from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
+from sinks.postgres_queries import (
+    CHARGES_BY_TYPE,
+    FINISH,
+    LAWS,
+    NEW_BATCH,
+    OF_ACCOUNT,
+    SEQ_OF_CHARGE,
+    SIGNALS_BY_TYPE,
+    SPANS,
+    STAGING,
+    SUSPENSE_BY_REASON,
+)
+from sinks.postgres_server import OFFSET_MOVED, UNIQUE_VIOLATION, open_reader, open_writer
+from sinks.store import (
+    BookChanged,
+    ChargeRepeated,
+    Cursor,
+    Kind,
+    LawInputs,
+    OffsetMoved,
+    Position,
+    StoredBook,
+    StoredPartition,
+    StoreReadOnly,
+    Summary,
+)
+from sinks.totals import CHARGE_TOTALS, SIGNAL_TOTALS, SUSPENSE_TOTALS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rating.schemas import BatchResult, Commit
+
+SEQ: dict[str, pl.DataType] = {"seq": pl.Int64()}
+STORED_CHARGES = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
+STORED_SESSIONS = pl.Schema({"partition": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
+LINE = {"batch": pl.Int64(), "line": pl.Int64()}
+EVER_MS, NEVER_MS = -(2**62), 2**62
+MONTHS_MS = (946_684_800_000, 4_102_444_800_000)  # 2000 to 2099; the schema has tables for the rest
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class PostgresStore:
+    """A billing store in the database at `url`, made if it is missing unless create is False.
+
+    Raises: StoreError. The contract is `sinks.store.BillingStore`.
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        self._url = url
+        self._writer = open_writer(url, _make_staging) if create else None
+        # Readers have their own connection, and so never see a transaction that is not committed.
+        self._reader = open_reader(url)
+        self._months: set[Any] = set()  # that this store has seen to have a partition
+
+    @property
+    def url(self) -> str:
+        """What `open_store` takes to open it again, with the password from elsewhere."""
+        return self._reader.place
+
+    @property
+    def store_id(self) -> str:
+        """The store's own name, drawn when it was made."""
+        with self._reading() as connection:
+            return str(_row(connection, "SELECT id FROM store")[0])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        """Give the store itself."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close it."""
+        self.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[psycopg.Connection]:
+        """Read what is committed, all of it as of one moment."""
+        with self._reader.transaction(SNAPSHOT) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[psycopg.Connection]:
+        """Run a transaction: all of it is stored, or nothing."""
+        if self._writer is None:
+            raise StoreReadOnly(f"{self.url}: the store was opened for reading only")
+        with self._writer.transaction() as connection:
+            yield connection
+
+    # --- rating ---------------------------------------------------------------------------------
+
+    def load(self, partition: int) -> StoredPartition | None:
+        """Read a partition as its last commit left it; None before the first."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT next_offset, clock_ms, counts::text, sessions_open"
+                " FROM partitions WHERE partition = %s",
+                (partition,),
+            ).fetchone()
+            if found is None:
+                return None
+            chunks = connection.cursor(binary=True).execute(
+                "SELECT name, seq, payload FROM state WHERE partition = %s ORDER BY name, seq",
+                (partition,),
+            )
+            state = tuple(StateChunk(rated_text(name), *rest) for name, *rest in chunks)
+            positions = connection.execute(
+                "SELECT name, head_bytes, head_digest, taken_bytes, taken_lines, taken_digest"
+                " FROM sources WHERE partition = %s ORDER BY turn",
+                (partition,),
+            )
+            sources = tuple(SourcePosition(rated_text(name), *rest) for name, *rest in positions)
+        next_offset, clock_ms, counts, sessions_open = found
+        return StoredPartition(
+            partition, next_offset, clock_ms, json.loads(counts), sessions_open, state, sources
+        )
+
+    def commit(self, commit: Commit) -> None:
+        """Store all of a batch, or nothing.
+
+        Rows are brought to the server first, where nobody waits for them; `commit_batch` of the
+        schema then does all that others may have to wait for.
+
+        Raises: OffsetMoved, ChargeRepeated, StoreBusy, StoreFull, StoreReadOnly, StoreUnreachable.
+        """
+        result = commit.result
+        charges = result.charges.sort("slot", "account", "start", "charge_id")
+        self._make_months(charges)
+        try:
+            with self._writing() as connection:
+                batch, stands_at = _row(connection, NEW_BATCH, (commit.partition,))
+                if stands_at != commit.expected_offset:
+                    raise _moved(commit, stands_at)
+                _copy_lines(connection, "charges", charges, STORED_CHARGES, batch)
+                _copy_lines(connection, "suspense", result.suspense, SUSPENSE, batch)
+                _copy_lines(connection, "signals", result.signals, SIGNALS, batch)
+                _copy(connection, "new_accounts", result.accounts.sort("account"), ACCOUNTS)
+                _copy(connection, "new_orders", result.orders.sort("account", "order"), ORDERS)
+                _bring_state(connection, commit, batch)
+                connection.execute(_finish(commit, batch))
+        except psycopg.Error as error:
+            if error.sqlstate == OFFSET_MOVED:
+                raise _moved(commit, int(error.diag.message_detail or 0)) from error
+            if error.sqlstate != UNIQUE_VIOLATION:
+                raise
+            raise ChargeRepeated(
+                f"{self.url}: charge {_repeated(error)} is stored already; nothing of this batch "
+                "was stored"
+            ) from error
+
+    def _make_months(self, charges: pl.DataFrame) -> None:
+        """See to it that every month of these charges has its partition, and the one after it."""
+        billed = charges.filter(pl.col("slot").is_between(*MONTHS_MS, closed="left"))
+        month = pl.from_epoch("slot", "ms").dt.truncate("1mo").cast(pl.Date)
+        found = billed.select(month.unique()).to_series()
+        following = found.dt.offset_by("1mo")
+        for new in sorted({*found, *following} - self._months):
+            with self._writing() as connection:
+                connection.execute("SELECT make_month(%s)", (new,))
+            self._months.add(new)
+
+    def positions(self) -> dict[int, Position]:
+        """Give how far each partition was rated, without its state."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT partition, next_offset, clock_ms FROM partitions")
+            return {partition: Position(*position) for partition, *position in rows}
+
+    def add_books(self, books: Sequence[StoredBook]) -> None:
+        """Keep the books used. Raises: BookChanged."""
+        with self._writing() as connection:
+            for book in books:
+                row = [
+                    stored_text(part) if isinstance(part, str) else part for part in astuple(book)
+                ]
+                connection.execute(
+                    "INSERT INTO books VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", row
+                )
+                kept = _row(
+                    connection,
+                    "SELECT fingerprint FROM books WHERE id = %s",
+                    (stored_text(book.id),),
+                )
+                if kept != (book.fingerprint,):
+                    raise BookChanged(
+                        f"{self.url}: book {book.id!r} is not the one that this store's charges "
+                        "were made with; a changed book needs an id of its own"
+                    )
+
+    def books(self) -> list[StoredBook]:
+        """Give the books used, ascending by effective_from_ms."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT * FROM books ORDER BY effective_from_ms, id")
+            return [StoredBook(*map(_rated, row)) for row in rows]
+
+    def replace_open_sessions(
+        self, sessions: pl.DataFrame, as_of_ms: int, *, partition: int = 0
+    ) -> None:
+        """Put a partition's open sessions (SESSIONS) in the place of those written before."""
+        stamped = sessions.sort("account", "device", "session").with_columns(
+            partition=pl.lit(partition, pl.Int64), as_of_ms=pl.lit(as_of_ms, pl.Int64)
+        )
+        with self._writing() as connection:
+            connection.execute("DELETE FROM open_sessions WHERE partition = %s", (partition,))
+            _copy(connection, "open_sessions", stamped, STORED_SESSIONS)
+
+    # --- cursors --------------------------------------------------------------------------------
+
+    def last_seq(self, kind: Kind) -> int:
+        """Give the highest number that a row of the kind has; 0 where there is none."""
+        with self._reading() as connection:
+            return _last_seq(connection, kind)
+
+    def charges_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
+        """Give the next charges: seq, CHARGES and CHARGE_EVIDENCE, ascending by seq."""
+        return self._rows_after("charges", STORED_CHARGES, seq, limit, upto_seq)
+
+    def suspense_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
+        """Give the next suspense rows: seq and SUSPENSE, ascending by seq."""
+        return self._rows_after("suspense", SUSPENSE, seq, limit, upto_seq)
+
+    def signals_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
+        """Give the next signals: seq and SIGNALS, ascending by seq."""
+        return self._rows_after("signals", SIGNALS, seq, limit, upto_seq)
+
+    def _rows_after(
+        self, kind: Kind, schema: pl.Schema, seq: int, limit: int, upto_seq: int | None
+    ) -> pl.DataFrame:
+        """Give the rows numbered seq + 1 to the last one asked for: numbers leave no gaps."""
+        with self._reading() as connection:
+            upto = min(seq + limit, NEVER_MS if upto_seq is None else upto_seq)
+            spans = connection.execute(SPANS, (kind, seq, upto)).fetchall()
+            if not spans:
+                return pl.DataFrame(schema={**SEQ, **schema})
+            rows = _select(connection, {**LINE, **schema}, _of_spans(kind, spans, seq, upto))
+        before = pl.col("batch").replace_strict(
+            [span[0] for span in spans], [span[1] for span in spans], return_dtype=pl.Int64
+        )
+        return (
+            rows.with_columns(seq=before + pl.col("line"))
+            .select("seq", *schema.names())
+            .sort("seq")
+        )
+
+    def cursor(self, name: str) -> Cursor | None:
+        """Read a named cursor; None where it was never set."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT seq, payload FROM projections WHERE name = %s", (stored_text(name),)
+            ).fetchone()
+        return None if found is None else Cursor(*found)
+
+    def set_cursor(self, name: str, seq: int, payload: bytes = b"") -> None:
+        """Move a named cursor."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO projections VALUES (%s, %s, %b) ON CONFLICT (name)"
+                " DO UPDATE SET seq = excluded.seq, payload = excluded.payload",
+                (stored_text(name), seq, payload),
+            )
+
+    def claim(self, name: str) -> PostgresClaim | None:
+        """Take a named piece of work; None while another has it."""
+        return PostgresClaim.take(self._url, name)
+
+    # --- questions ------------------------------------------------------------------------------
+
+    def charge(self, charge_id: str) -> pl.DataFrame:
+        """Give the charge with this id; no row where there is none. Reads a whole index."""
+        try:
+            key = UUID(charge_id)
+        except ValueError:
+            return pl.DataFrame(schema={**SEQ, **STORED_CHARGES})
+        rest = sql.SQL("FROM charges WHERE charge_id = {} LIMIT 1").format(str(key))
+        return self._charges(rest)
+
+    def charges_of_account(
+        self, account: str, from_ms: int | None = None, to_ms: int | None = None
+    ) -> pl.DataFrame:
+        """Give an account's charges whose slots are in [from_ms, to_ms), ascending by start."""
+        rest = sql.SQL(OF_ACCOUNT).format(
+            from_ms=EVER_MS if from_ms is None else from_ms,
+            to_ms=NEVER_MS if to_ms is None else to_ms,
+            account=stored_text(account),
+        )
+        return self._charges(rest)
+
+    def _charges(self, rest: sql.Composable) -> pl.DataFrame:
+        with self._reading() as connection:
+            return _select(connection, {**SEQ, **STORED_CHARGES}, rest, {"seq": SEQ_OF_CHARGE})
+
+    def accounts(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
+        """Give all accounts (ACCOUNTS) in pages, ascending by account."""
+        return self._pages("accounts", ACCOUNTS, ("account",), ("",), rows)
+
+    def orders(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
+        """Give all orders (ORDERS) in pages, ascending by account and order."""
+        return self._pages("orders", ORDERS, ("account", "order"), ("", ""), rows)
+
+    def open_sessions(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
+        """Give the open sessions (as_of_ms and SESSIONS) in pages, as last written."""
+        schema = pl.Schema({"number": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
+        for page in self._pages("open_sessions", schema, ("number",), (0,), rows):
+            yield page.drop("number")
+
+    def _pages(
+        self,
+        table: str,
+        schema: pl.Schema,
+        key: Sequence[str],
+        before: Sequence[Any],
+        rows: int,
+    ) -> Iterator[pl.DataFrame]:
+        """Give a table in pages by its key, from the row after `before` on.
+
+        Each page is read on its own, so that a slow consumer holds nothing up.
+        """
+        columns = _columns(key)
+        while True:
+            last = [_stored(part) for part in before]
+            rest = sql.SQL("FROM {} WHERE ({}) > ({}) ORDER BY {} LIMIT {}").format(
+                sql.Identifier(table), columns, sql.SQL(", ").join(last), columns, rows
+            )
+            with self._reading() as connection:
+                page = _select(connection, schema, rest)
+            if page.is_empty():
+                return
+            yield page
+            before = page.select(key).row(-1)
+
+    def summary(self) -> Summary:
+        """Add up what the store holds. Reads every charge once."""
+        with self._reading() as connection:
+            return Summary(
+                charges=_totals(connection, CHARGE_TOTALS, CHARGES_BY_TYPE),
+                suspense=_totals(connection, SUSPENSE_TOTALS, SUSPENSE_BY_REASON),
+                signals=_totals(connection, SIGNAL_TOTALS, SIGNALS_BY_TYPE),
+                counts=_counts(connection),
+                accounts=_number(connection, "SELECT count(*) FROM accounts"),
+                orders=_number(connection, "SELECT count(*) FROM orders"),
+                sessions_open=_number(connection, LAWS["sessions_open"]),
+                partitions=_number(connection, "SELECT count(*) FROM partitions"),
+                clock_ms=_row(connection, "SELECT min(clock_ms) FROM partitions")[0],
+            )
+
+    def laws(self) -> LawInputs:
+        """Add up what the laws compare. Reads every charge once or twice."""
+        with self._reading() as connection:
+            sums = {name: _number(connection, statement) for name, statement in LAWS.items()}
+            return LawInputs(counts=_counts(connection), **sums)
+
+
+# --- a commit's steps -----------------------------------------------------------------------------
+
+
+def _make_staging(connection: psycopg.Connection) -> None:
+    """Make the session's tables in which a commit's changes wait."""
+    connection.execute(STAGING)
+
+
+def _copy_lines(
+    connection: psycopg.Connection, table: str, rows: pl.DataFrame, schema: pl.Schema, batch: int
+) -> None:
+    """Bring a batch's rows, which are numbered in its last step."""
+    lines = rows.select(
+        pl.lit(batch, pl.Int64).alias("batch"),
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"),
+        *schema.names(),
+    )
+    _copy(connection, table, lines, pl.Schema({**LINE, **schema}))
+
+
+def _copy(
+    connection: psycopg.Connection, table: str, rows: pl.DataFrame, schema: pl.Schema
+) -> None:
+    """Bring rows into a table."""
+    if rows.is_empty():
+        return
+    written = encode_csv(rows.select(schema.names()).cast(schema))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+        sql.Identifier(table), _columns(schema)
+    )
+    with connection.cursor().copy(statement) as copy:
+        copy.write(written)
+
+
+def _bring_state(connection: psycopg.Connection, commit: Commit, batch: int) -> None:
+    """Bring the chunks of state to add, the names of those to drop, and how far sources were read."""
+    partition, result = commit.partition, commit.result
+    added = [
+        (partition, stored_text(chunk.name), chunk.seq, batch, chunk.payload)
+        for chunk in result.state_added
+    ]
+    dropped = [(partition, stored_text(name), seq) for name, seq in result.state_dropped]
+    old = {*dropped, *(key[:3] for key in added)}
+    sources = [
+        (partition, stored_text(name), *rest, turn)
+        for turn, (name, *rest) in enumerate(map(astuple, commit.sources))
+    ]
+    with connection.cursor() as cursor:
+        if added:
+            with cursor.copy("COPY state FROM STDIN (FORMAT binary)") as copy:
+                copy.set_types(["int8", "text", "int8", "int8", "bytea"])
+                for row in added:
+                    copy.write_row(row)
+        if old:
+            cursor.executemany("INSERT INTO old_state VALUES (%s, %s, %s)", sorted(old))
+        if sources:
+            places = ", ".join(["%s"] * 8)
+            cursor.executemany(f"INSERT INTO new_sources VALUES ({places})", sources)  # noqa: S608
+
+
+def _finish(commit: Commit, batch: int) -> sql.Composed:
+    """Write the last message of a commit."""
+    result: BatchResult = commit.result
+    slots = result.charges["slot"]
+    return sql.SQL(FINISH).format(
+        batch=batch,
+        partition=commit.partition,
+        expected_offset=commit.expected_offset,
+        next_offset=commit.next_offset,
+        clock_ms=result.clock_ms,
+        counts=json.dumps(dict(result.counts)),
+        sessions_open=result.sessions_open,
+        charges=result.charges.height,
+        slot_min=slots.min(),
+        slot_max=slots.max(),
+        charged_once=int((result.charges["type"] != "usage").sum()),
+        suspense=result.suspense.height,
+        signals=result.signals.height,
+    )
+
+
+def _moved(commit: Commit, stands_at: int) -> OffsetMoved:
+    return OffsetMoved(
+        f"partition {commit.partition} stands at offset {stands_at}, but this batch goes on from "
+        f"{commit.expected_offset}: another worker has taken the partition over. Start again, and "
+        "it goes on from where the store stands"
+    )
+
+
+def _repeated(error: psycopg.Error) -> str:
+    """Read from the error which charge it is."""
+    found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", error.diag.message_detail or "")
+    return found.group() if found else "of this batch"
+
+
+def _stored(value: Any) -> Any:
+    return stored_text(value) if isinstance(value, str) else value
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _rated(value: Any) -> Any:
+    return rated_text(value) if isinstance(value, str) else value
+
+
+def _columns(names: Sequence[str] | Mapping[str, Any]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+def _select(
+    connection: psycopg.Connection,
+    schema: Mapping[str, Any],
+    rest: sql.Composable,
+    expressions: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
+    """Select a schema's columns; rest: the statement from its FROM on."""
+    computed = {name: sql.SQL(text) for name, text in (expressions or {}).items()}
+    selected = [
+        computed.get(name)
+        or sql.SQL("encode({}, 'hex')" if dtype == pl.Binary else "{}").format(sql.Identifier(name))
+        for name, dtype in schema.items()
+    ]
+    statement = sql.SQL("COPY (SELECT {} {}) TO STDOUT (FORMAT csv)").format(
+        sql.SQL(", ").join(selected), rest
+    )
+    with connection.cursor().copy(statement) as copy:
+        written = b"".join(copy)
+    return decode_csv(written, schema)
+
+
+def _of_spans(kind: Kind, spans: Sequence[Any], seq: int, upto: int) -> sql.Composed:
+    """Name the rows of batches, of the first and last of them only those within (seq, upto].
+
+    spans: batch, before, upto, slot_min, slot_max.
+    """
+    first, last = spans[0], spans[-1]
+    where = sql.SQL(
+        "FROM {} WHERE batch = ANY ({}) AND (batch <> {} OR line > {})"
+        " AND (batch <> {} OR line <= {})"
+    ).format(
+        sql.Identifier(kind),
+        [span[0] for span in spans],
+        first[0],
+        seq - first[1],
+        last[0],
+        upto - last[1],
+    )
+    if kind != "charges":
+        return where
+    slots = sql.SQL(" AND slot BETWEEN {} AND {}").format(
+        min(span[3] for span in spans), max(span[4] for span in spans)
+    )
+    return where + slots
+
+
+def _row(connection: psycopg.Connection, statement: str, values: Sequence[Any] = ()) -> Any:
+    """Give the one row that a statement asks for."""
+    row = connection.execute(statement, values).fetchone()
+    assert row is not None
+    return row
+
+
+def _last_seq(connection: psycopg.Connection, kind: Kind) -> int:
+    found = connection.execute(
+        "SELECT upto FROM spans WHERE kind = %s ORDER BY upto DESC LIMIT 1", (kind,)
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _totals(connection: psycopg.Connection, schema: pl.Schema, statement: str) -> pl.DataFrame:
+    """Run a grouped sum."""
+    rows = connection.execute(statement).fetchall()
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _number(connection: psycopg.Connection, statement: str) -> int:
+    """Give the one number that a statement asks for; 0 for a sum or maximum of no rows."""
+    return int(_row(connection, statement)[0] or 0)
+
+
+def _counts(connection: psycopg.Connection) -> dict[str, int]:
+    """Sum the partitions' counts."""
+    total: Counter[str] = Counter()
+    for (counts,) in connection.execute("SELECT counts::text FROM partitions"):
+        total.update(json.loads(counts))
+    return dict(total)

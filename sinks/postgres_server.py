@@ -1,0 +1,358 @@
+"""A PostgreSQL database as a billing store: reaching one, making one, and saying what went wrong."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager, suppress
+from importlib import resources
+from threading import Lock
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg import conninfo
+
+from sinks.store import (
+    NotAStore,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreMissing,
+    StoreNewer,
+    StoreOutdated,
+    StoreReadOnly,
+    StoreUnreachable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+SERVER_MIN = 140_000  # Functions with a body in SQL's own syntax.
+SCHEMA = "ratecast"
+LOCK_TIMEOUT_MS = 10_000
+# A worker that was frozen in the midst of a commit holds nothing that others wait for, but its
+# transaction keeps old rows from being cleaned up.
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
+# libpq's own defaults notice a cut network after two hours. Each may be set in the URL.
+CONNECTION = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+    "application_name": "ratecast",
+}
+SECRETS = ("password", "sslpassword")
+
+# Asked of the catalogue itself, which shows what another session has just committed; functions such
+# as to_regnamespace may answer from what this session remembers.
+SCHEMA_FOUND = """
+SELECT
+    has_schema_privilege(pg_namespace.oid, 'USAGE'),
+    (
+        SELECT count(*) FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
+        WHERE relname = 'store' AND relnamespace = pg_namespace.oid AND attname IN ('id', 'version')
+    )
+FROM pg_namespace WHERE nspname = 'ratecast'
+"""
+
+OFFSET_MOVED = "RC001"  # raised by the schema's commit_batch; its detail is where the store stands
+UNIQUE_VIOLATION = "23505"
+_BUSY = {"55P03", "40001", "40P01", "57014", "53300", "53200"}
+_REFUSED = (
+    "password",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "not permitted",
+    "permission denied",
+    "authentication",
+    "certificate",
+    "SSL",
+)
+
+
+def migrations() -> list[str]:
+    """Give the scripts that lead from nothing to today's schema; the n-th makes version n."""
+    folder = resources.files("sinks") / "schema"
+    scripts = [entry for entry in folder.iterdir() if entry.name.startswith("postgres-")]
+    return [script.read_text("utf-8") for script in sorted(scripts, key=lambda entry: entry.name)]
+
+
+def grants() -> str:
+    """Give the statements that make the roles of a writer and a reader."""
+    return (resources.files("sinks") / "schema" / "grants-postgres.sql").read_text("utf-8")
+
+
+# --- where it is ----------------------------------------------------------------------------------
+
+
+def shown_url(url: str) -> str:
+    """Give a URL without its secrets, to be shown and to be opened with secrets from elsewhere."""
+    try:
+        parts = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return _masked(url)
+    host, port = str(parts.pop("host", "")), str(parts.pop("port", ""))
+    user, database = str(parts.pop("user", "")), str(parts.pop("dbname", ""))
+    options = {name: value for name, value in parts.items() if name not in SECRETS}
+    if re.search(r"[/,]", host + port):  # A socket's folder, or several servers.
+        options = {"host": host, "port": port, **options} if port else {"host": host, **options}
+        host = port = ""
+    server = f"[{host}]" if ":" in host else quote(host)
+    name = f"{quote(user, safe='')}@" if user else ""
+    shown = f"postgresql://{name}{server}{f':{port}' if port else ''}/{quote(database, safe='')}"
+    return f"{shown}?{urlencode(options, safe='/,', quote_via=quote)}" if options else shown
+
+
+def _masked(url: str) -> str:
+    """Take what may be a secret out of a URL that cannot be understood."""
+    masked = re.sub(r"(?<=://)([^:@/]*):.*@", r"\1@", url)
+    return re.sub(r"(?i)(password=)[^&\s]*", r"\1...", masked)
+
+
+def _parameters(url: str) -> dict[str, str]:
+    """Give what libpq connects with. Raises: StoreError."""
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # libpq's own sentence may quote a password.
+        raise StoreError(
+            f"{_masked(url)}: this is no URL of a PostgreSQL database; write "
+            "postgresql://user@host:port/database?option=value, and a password's special characters "
+            "as %40 for @, %2F for /, %3A for :, %25 for %"
+        ) from None
+    return CONNECTION | {name: str(value) for name, value in given.items()}
+
+
+# --- what went wrong ------------------------------------------------------------------------------
+
+
+@contextmanager
+def explained(place: str) -> Iterator[None]:
+    """Turn PostgreSQL's errors into sentences; those that a commit answers itself are left to it.
+
+    place: the database's URL without secrets. Raises: StoreError.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        if error.sqlstate in (UNIQUE_VIOLATION, OFFSET_MOVED):
+            raise
+        raise _store_error(place, error) from error
+
+
+def _store_error(place: str, error: psycopg.Error) -> StoreError:
+    """Say what an error of PostgreSQL means to whoever runs ratecast."""
+    state = error.sqlstate or ""
+    said = (error.diag.message_primary or str(error)).strip()
+    if state in _BUSY:
+        return StoreBusy(f"{place}: the server is busy: {said}; try again")
+    if state == "53100":
+        return StoreFull(
+            f"{place}: the server's disk is full ({said}); nothing of this batch was stored. "
+            "Make room and start again: it goes on where it stopped"
+        )
+    if state == "42501":
+        return StoreReadOnly(
+            f"{place}: this user may not do that: {said}; grants-postgres.sql has the rights of a "
+            "writer and a reader"
+        )
+    if state in ("25006", "0A000") and "read-only" in said:
+        return StoreReadOnly(
+            f"{place}: the server may only be read: {said}; name the primary server"
+        )
+    if state.startswith("XX"):
+        return NotAStore(f"{place}: the database is damaged ({said}); restore it from a copy")
+    if state.startswith(("08", "57P", "25P03")) or isinstance(error, psycopg.OperationalError):
+        return StoreUnreachable(
+            f"{place}: the connection to the server broke: {said}. What was committed is stored, "
+            "and nothing else; start again, and it goes on from there"
+        )
+    return StoreError(f"{place}: the store failed: {said} ({state or type(error).__name__})")
+
+
+def _no_connection(place: str, error: psycopg.Error) -> StoreError:
+    """Say why there is no connection. Only its text tells; an unknown one may mend itself."""
+    said = str(error).strip().removeprefix("connection failed: ").splitlines()
+    text = said[0] if said else type(error).__name__
+    if any(word in text for word in _REFUSED):
+        return StoreError(f"{place}: the server refuses the connection: {text}")
+    return StoreUnreachable(f"{place}: the server does not answer: {text}; is it running?")
+
+
+# --- connections ----------------------------------------------------------------------------------
+
+
+class Link:
+    """One connection, opened when it is needed and again after it broke.
+
+    settings: of the session. prepare: what to do with a new connection first. One thread at a time
+    uses it. Raises: StoreError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: Mapping[str, str],
+        prepare: Callable[[psycopg.Connection], None] | None = None,
+    ) -> None:
+        self.place = shown_url(url)
+        self._parameters = _parameters(url)
+        self._settings = {"search_path": SCHEMA, "timezone": "UTC", **settings}
+        self._prepare = prepare
+        self._connection: psycopg.Connection | None = None
+        self._lock = Lock()
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN") -> Iterator[psycopg.Connection]:
+        """Run a transaction: committed at the end unless it was already, undone by an error."""
+        with self._lock, explained(self.place):
+            connection = self._begun(begin)
+            try:
+                yield connection
+                if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    connection.execute("COMMIT")
+            except BaseException:
+                self._undo(connection)
+                raise
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _begun(self, begin: str) -> psycopg.Connection:
+        """Begin a transaction, on a new connection where the old one turns out to be dead."""
+        if self._connection is not None:
+            try:
+                self._connection.execute(begin)
+            except psycopg.OperationalError:
+                self._connection.close()
+            else:
+                return self._connection
+        self._connection = self._connected()
+        self._connection.execute(begin)
+        return self._connection
+
+    def _connected(self) -> psycopg.Connection:
+        parameters = {**self._parameters, "client_encoding": "utf8"}
+        try:
+            connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]
+        except psycopg.Error as error:
+            raise _no_connection(self.place, error) from error
+        try:
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(self._settings))
+            values = [part for setting in self._settings.items() for part in setting]
+            connection.execute(f"SELECT {calls}", values)
+            if self._prepare is not None:
+                self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _undo(self, connection: psycopg.Connection) -> None:
+        """Undo the open transaction; a connection that cannot do that is given up."""
+        with suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+        if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            connection.close()
+            self._connection = None
+
+
+def open_reader(url: str) -> Link:
+    """Open a store for reading. Raises: StoreError."""
+    link = Link(url, {"default_transaction_read_only": "on"})
+    with _closed_on_error(link), link.transaction() as connection:
+        version = _schema_version(connection, link.place)
+        if version is None:
+            raise StoreMissing(
+                f"{link.place}: there is no store here; name a database that `rate` has written to"
+            )
+        if version < len(migrations()):
+            raise StoreOutdated(
+                f"{link.place}: the store has schema version {version}, and this ratecast reads "
+                f"version {len(migrations())}; `ratecast prepare` as its owner brings it up to date"
+            )
+    return link
+
+
+def open_writer(url: str, prepare: Callable[[psycopg.Connection], None]) -> Link:
+    """Open a store for writing, making or migrating it as needed. Raises: StoreError."""
+    _migrate(url)
+    link = Link(
+        url,
+        {
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        },
+        prepare,
+    )
+    with _closed_on_error(link), link.transaction():
+        pass
+    return link
+
+
+@contextmanager
+def _closed_on_error(link: Link) -> Iterator[None]:
+    """Leave no connection open behind an error."""
+    try:
+        yield
+    except BaseException:
+        link.close()
+        raise
+
+
+def _migrate(url: str) -> None:
+    """Bring the schema up to date in one transaction, and see that this user may write."""
+    link = Link(url, {"lock_timeout": str(LOCK_TIMEOUT_MS)})
+    with _closed_on_error(link), link.transaction() as connection:
+        version = _schema_version(connection, link.place)
+        if version is None or version < len(migrations()):
+            # Of several that start at once, one does it and the others see it done.
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('ratecast'), 0)")
+            version = _schema_version(connection, link.place) or 0
+            for script in migrations()[version:]:
+                connection.execute(script)
+            connection.execute("UPDATE ratecast.store SET version = %s", (len(migrations()),))
+        may = connection.execute(
+            "SELECT has_table_privilege('ratecast.projections', 'UPDATE'),"
+            " current_setting('transaction_read_only')"
+        ).fetchone()
+    link.close()
+    if may != (True, "off"):
+        raise StoreReadOnly(
+            f"{link.place}: this user may only read the store; use one that has the role "
+            "ratecast_writer, and the primary server"
+        )
+
+
+def _schema_version(connection: psycopg.Connection, place: str) -> int | None:
+    """Give the schema's version, None where there is no store. Raises: NotAStore, StoreNewer."""
+    if connection.info.server_version < SERVER_MIN:
+        raise StoreError(
+            f"{place}: PostgreSQL {connection.info.server_version // 10_000} is too old for a "
+            f"billing store; use {SERVER_MIN // 10_000} or newer"
+        )
+    found = connection.execute(SCHEMA_FOUND).fetchone()
+    if found is None:
+        return None
+    usable, columns = found
+    if not usable:
+        raise StoreReadOnly(
+            f"{place}: this user may not read the store; grants-postgres.sql has the rights of a "
+            "writer and a reader"
+        )
+    if columns != 2:
+        raise NotAStore(
+            f"{place}: the schema 'ratecast' in this database is not a ratecast store; name another"
+        )
+    row = connection.execute("SELECT version FROM ratecast.store").fetchone()
+    if row is None or row[0] > len(migrations()):
+        raise StoreNewer(
+            f"{place}: the store has schema version {row and row[0]}, and this ratecast knows up to "
+            f"{len(migrations())}; use the ratecast that wrote it, or a newer one"
+        )
+    return int(row[0])

@@ -1,0 +1,1 @@
+"""Charges, signals and suspense as topics, made from the billing store by cursor."""

@@ -1,0 +1,214 @@
+"""`ratecast worker` on a real Kafka: whatever happens to it, the charges are those of the log."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from services.kafka import Kafka
+from worker_runs import (
+    Packed,
+    WorkerScene,
+    expected_facts,
+    make_topic,
+    packed_log,
+    send,
+    simulated_lines,
+    stored_facts,
+    topic_messages,
+    wait_until,
+)
+
+from tariffs.load import load_books
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "nordic"
+PARTITIONS = 4
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes]]:
+    """A simulated evening of some ten thousand records: its book, and its lines."""
+    return simulated_lines(tmp_path_factory.mktemp("evening"), households=80, seed=7)
+
+
+@pytest.fixture
+def scene(
+    kafka_address: str, tmp_path: Path, evening: tuple[Path, list[bytes]]
+) -> Iterator[WorkerScene]:
+    """A new topic and a new store, without workers."""
+    store = str(tmp_path / "store.db")
+    topic = make_topic(kafka_address, PARTITIONS)
+    with WorkerScene(tmp_path, kafka_address, topic, store, [evening[0]]) as made:
+        yield made
+
+
+def check_charges(scene: WorkerScene, messages: list[Packed]) -> None:
+    """Wait for the workers to come to the end, and compare what they came to."""
+    held = topic_messages(scene.kafka, scene.topic)
+    expected = expected_facts(
+        load_books([str(book) for book in scene.books], strict=False), held, messages
+    )
+    scene.wait_rated(expected.next_offsets)
+    assert stored_facts(scene.store, PARTITIONS).differences(expected) == []
+
+
+def test_the_nordic_evening_by_one_worker(kafka_address: str, tmp_path: Path) -> None:
+    book = GOLDEN / "nordic-2026-01.toml"
+    lines = (GOLDEN / "evening.ndjson").read_bytes().splitlines()
+    topic = make_topic(kafka_address, PARTITIONS)
+    messages = packed_log(lines, PARTITIONS, Random(1), sizes=[1])
+    send(kafka_address, topic, messages).join()
+    with WorkerScene(tmp_path, kafka_address, topic, str(tmp_path / "s.db"), [book]) as scene:
+        worker = scene.start()
+        check_charges(scene, messages)
+        assert worker.stop() == 0
+        assert list(tmp_path.glob("*")) != []
+        assert not list(tmp_path.glob("ratecast-data"))
+
+
+def test_two_workers_share_a_log_of_all_kinds_of_messages(
+    scene: WorkerScene, evening: tuple[Path, list[bytes]]
+) -> None:
+    messages = packed_log(evening[1], PARTITIONS, Random(2), sizes=[1, 1, 20, 200])
+    sending = send(scene.kafka, scene.topic, messages)
+    first, second = scene.start(), scene.start("--json")
+    sending.join()
+    check_charges(scene, messages)
+    assert (first.stop(), second.stop()) == (0, 0)
+    assert '"level": "info"' in second.log.read_text()
+
+
+# --- faults -------------------------------------------------------------------------------------
+
+
+def test_workers_killed_at_random_moments(
+    scene: WorkerScene, evening: tuple[Path, list[bytes]]
+) -> None:
+    chance = Random(3)
+    messages = packed_log(evening[1], PARTITIONS, chance, sizes=[1, 1, 5])
+    sending = send(scene.kafka, scene.topic, messages, seconds=9)
+    kills = 0
+    while sending.is_alive():
+        worker = scene.start()
+        # From its first partition on, or else all would die while they start.
+        wait_until(lambda worker=worker: "goes on at" in worker.log.read_text(), 20, "a partition")
+        time.sleep(chance.random() * 0.8)
+        worker.kill()
+        kills += 1
+    assert kills > 1
+    scene.start()
+    sending.join()
+    check_charges(scene, messages)
+
+
+def test_a_worker_joins_and_leaves(scene: WorkerScene, evening: tuple[Path, list[bytes]]) -> None:
+    messages = packed_log(evening[1], PARTITIONS, Random(4), sizes=[1, 1, 5])
+    sending = send(scene.kafka, scene.topic, messages, seconds=5)
+    first = scene.start()
+    wait_until(lambda: scene.records() > 0, 20, "commits")
+    second = scene.start()
+    wait_until(lambda: "goes on at" in second.log.read_text(), 20, "the second has partitions")
+    time.sleep(0.5)
+    assert first.stop() == 0
+    sending.join()
+    check_charges(scene, messages)
+    assert second.stop() == 0
+
+
+def test_a_worker_that_wakes_after_its_session_changes_nothing(
+    scene: WorkerScene, evening: tuple[Path, list[bytes]]
+) -> None:
+    messages = packed_log(evening[1], PARTITIONS, Random(5), sizes=[1, 1, 5])
+    sending = send(scene.kafka, scene.topic, messages, seconds=4)
+    zombie = scene.start()
+    wait_until(lambda: scene.records() > 0, 20, "commits")
+    zombie.freeze()
+    successor = scene.start()
+    wait_until(lambda: "goes on at" in successor.log.read_text(), 20, "the successor took over")
+    before = scene.records()
+    wait_until(lambda: scene.records() > before, 20, "commits of the successor")
+    zombie.thaw()
+    sending.join()
+    check_charges(scene, messages)
+    assert (zombie.stop(), successor.stop()) == (0, 0)
+
+
+def test_the_broker_is_killed(tmp_path: Path, evening: tuple[Path, list[bytes]]) -> None:
+    messages = packed_log(evening[1], PARTITIONS, Random(6), sizes=[1, 1, 5])
+    with Kafka(tmp_path / "broker") as broker:
+        topic = make_topic(broker.address, PARTITIONS)
+        store = str(tmp_path / "store.db")
+        with WorkerScene(tmp_path, broker.address, topic, store, [evening[0]]) as scene:
+            sending = send(broker.address, topic, messages, seconds=4)
+            scene.start()
+            wait_until(lambda: scene.records() > 0, 20, "commits")
+            broker.kill()
+            broker.start()
+            sending.join()
+            check_charges(scene, messages)
+            assert scene.workers[0].stop() == 0
+
+
+# --- what a worker refuses ----------------------------------------------------------------------
+
+
+def ended(scene: WorkerScene, *options: str) -> tuple[int, str]:
+    """The exit code of a worker that cannot go on, and what it said last."""
+    worker = scene.start(*options)
+    code = worker.process.wait(30)
+    return code, worker.log.read_text().splitlines()[-1]
+
+
+def test_a_topic_that_is_not_there(scene: WorkerScene) -> None:
+    code, said = ended(scene, "--topic", "nowhere")
+    assert code == 1
+    assert "has no topic 'nowhere'; make it with 'ratecast topics create" in said
+
+
+def test_no_broker(scene: WorkerScene) -> None:
+    code, said = ended(scene, "--kafka", "127.0.0.1:1")
+    assert code == 1
+    assert said.startswith("Error: no Kafka broker answers at 127.0.0.1:1")
+
+
+def test_messages_deleted_before_they_were_rated(
+    scene: WorkerScene, evening: tuple[Path, list[bytes]]
+) -> None:
+    messages = packed_log(evening[1][:400], PARTITIONS, Random(8), sizes=[1])
+    send(scene.kafka, scene.topic, messages).join()
+    held = topic_messages(scene.kafka, scene.topic)
+    admin = KafkaAdminClient(bootstrap_servers=scene.kafka)
+    admin.delete_records({TopicPartition(scene.topic, 1): 5})
+    admin.close()
+    code, said = ended(scene)
+    assert code == 1
+    assert f"{scene.topic}/1 begins at offset 5, but the store needs 0 next" in said
+    assert "--from-oldest" in said
+    scene.start("--from-oldest")
+    held[1] = held[1][5:]
+    books = load_books([str(book) for book in scene.books], strict=False)
+    expected = expected_facts(books, held, messages)
+    scene.wait_rated(expected.next_offsets)
+    assert stored_facts(scene.store, PARTITIONS).differences(expected) == []
+
+
+def test_a_log_that_is_shorter_than_the_store_knows(
+    scene: WorkerScene, evening: tuple[Path, list[bytes]]
+) -> None:
+    messages = packed_log(evening[1][:200], PARTITIONS, Random(9), sizes=[1])
+    send(scene.kafka, scene.topic, messages).join()
+    worker = scene.start()
+    check_charges(scene, messages)
+    worker.stop()
+    other = make_topic(scene.kafka, PARTITIONS)
+    code, said = ended(scene, "--topic", other, "--group", other)
+    assert code == 1
+    assert f"{other}/" in said
+    assert "not the log that the store was made from" in said
