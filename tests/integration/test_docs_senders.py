@@ -26,6 +26,8 @@ from services.gateway import COMMAND, environment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.timeout(900)  # a browser may have to be fetched first
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"ratecast": list(COMMAND), "python": [sys.executable], "java": ["java"]}
 ENDS_WITHIN_S = 60

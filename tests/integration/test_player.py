@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.timeout(900)  # a browser may have to be fetched first
+
 MICROS_A_MS = 10  # the book's price: 36.00 an hour
 FRAME_MS = 40  # the film has 25 pictures a second
 WAIT_MS = 60_000
