@@ -9,7 +9,7 @@ SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-BENCHMARKS := simulate core end_to_end growth restart alternatives
+BENCHMARKS := $(filter-out benchmarks/report.py benchmarks/crowd.py,$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -36,10 +36,14 @@ check: setup ## all that must hold before a change lands; what continuous integr
 	@$(MAKE) --no-print-directory test
 
 bench: setup ## measure the speed of each part, with its baselines
-	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --results benchmarks/results || exit 1; done
+	@for file in $(BENCHMARKS); do \
+		echo "== $$file"; \
+		kept=$$(grep -q '^from report import' $$file && echo '--results benchmarks/results'); \
+		$(BIN)/python $$file $$kept || exit 1; \
+	done
 
 bench-smoke: setup ## run every benchmark in a small size, so that none rots
-	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --smoke || exit 1; done
+	@for file in $(BENCHMARKS); do echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; done
 
 torture: setup ## kill, freeze and cut workers, broker and database 200 times; FAULTS= and SEED= choose
 	@$(BIN)/python tests/torture.py --faults $(FAULTS) --seed $(SEED)

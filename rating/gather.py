@@ -109,9 +109,9 @@ class Gatherer:
 
     def _line_frame(self, state: State, ended: NDArray[np.void]) -> pl.DataFrame:
         """Ended lines with their session's key; names still as numbers where not shared."""
-        lines = state.lines.rows[ended["line"]]
-        sessions = state.sessions.rows[ended["session"]]
-        accounts = state.accounts.rows[sessions["account"]]
+        lines = state.lines.copies(ended["line"])
+        sessions = state.sessions.copies(ended["session"])
+        accounts = state.accounts.copies(sessions["account"])
         texts = state.texts.data
         slot_ms = lines["hour"].astype(np.int64) * HOUR_MS
         device_len = sessions["device_len"].astype(np.int64)
@@ -145,7 +145,7 @@ class Gatherer:
         """Usage charges from their lines."""
         money = frame["money"].to_numpy()
         priced = money != NONE
-        rows = state.moneys.rows[np.where(priced, money, 0)]
+        rows = state.moneys.copies(np.where(priced, money, 0))
         amounts = {
             column: pl.Series(np.where(priced, rows[field], 0), dtype=pl.Int64)
             for column, field in MONEY_FIELDS.items()
@@ -245,7 +245,7 @@ class Gatherer:
     def signals(self, state: State, scratch: Scratch) -> pl.DataFrame:
         """Signals in the order in which they were given."""
         signals = scratch.taken("signals")
-        accounts = state.accounts.rows[signals["account"]]
+        accounts = state.accounts.copies(signals["account"])
         names = gather_text(state.texts.data, accounts["at"], accounts["len"].astype(np.int64))
         slots = signals["order"].tolist()
         return pl.DataFrame(
@@ -265,7 +265,7 @@ class Gatherer:
         """The accounts that changed since the last save."""
         table = state.accounts
         slots = table.touched
-        rows = table.rows[slots]
+        rows = table.copies(slots)
         names = gather_text(state.texts.data, rows["at"], rows["len"].astype(np.int64))
         opened = rows["plan"] != NONE
         packages = self._names(state, rows["packages"]).to_list()
@@ -320,8 +320,8 @@ class Gatherer:
 
     def sessions(self, state: State) -> pl.DataFrame:
         """Every open session; costs what the state holds."""
-        rows = state.sessions.rows[state.sessions.live_slots()]
-        accounts = state.accounts.rows[rows["account"]]
+        rows = state.sessions.copies(state.sessions.live_slots())
+        accounts = state.accounts.copies(rows["account"])
         texts = state.texts.data
         device_len = rows["device_len"].astype(np.int64)
         session_len = rows["session_len"].astype(np.int64)

@@ -77,10 +77,9 @@ def _text_lengths(name: str, rows: NDArray[np.void]) -> NDArray[np.int64]:
 
 def _table_batch(state: State, name: str, slots: NDArray[np.int32]) -> pa.RecordBatch:
     """Rows of a table, with their slots and texts."""
-    rows = state.table(name).rows[slots]
-    row_type = pa.binary(rows.dtype.itemsize)
+    rows = state.table(name).copies(slots)
     packed = pa.FixedSizeBinaryArray.from_buffers(
-        row_type, len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows).tobytes())]
+        pa.binary(rows.dtype.itemsize), len(rows), [None, pa.py_buffer(rows.view(np.uint8))]
     )
     columns: dict[str, Any] = {"slot": pa.array(slots), "row": packed}
     if name in ARENA_OF:

@@ -79,6 +79,14 @@ class Table:
         rows: NDArray[np.void] = self.block.array(self.base + ROWS)
         return rows
 
+    def copies(self, slots: NDArray[Any]) -> NDArray[np.void]:
+        """The rows of some slots, copied.
+
+        They are taken as bytes without fields, since fields would be copied one by one.
+        """
+        whole = np.dtype((np.void, self.dtype.itemsize))
+        return self.rows.view(whole)[slots].view(self.dtype)
+
     @property
     def high(self) -> int:
         """Slots ever used: rows beyond are untouched."""
