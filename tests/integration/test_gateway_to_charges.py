@@ -115,13 +115,15 @@ async def send_until_killed(running: RunningGateway) -> set[int]:
             for at in range(first, first + 100_000, 20):
                 records = [
                     {
-
-                            "type": "view",
-                            "time": int(time.time() * 1000),
-                            "account": f"a{n % 50}"
-                        ,
-                        "device": "d", "session": "s", "content": "c", "kind": "channel",
-                        "state": "playing", "playhead_ms": n,
+                        "type": "view",
+                        "time": int(time.time() * 1000),
+                        "account": f"a{n % 50}",
+                        "device": "d",
+                        "session": "s",
+                        "content": "c",
+                        "kind": "channel",
+                        "state": "playing",
+                        "playhead_ms": n,
                     }
                     for n in range(at, at + 20)
                 ]
