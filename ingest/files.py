@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ingest.lines import LINE_END, PADDING
+from ingest.lines import PADDING, count_lines
 from ingest.sources import NO_ROOM, KnownSources, Lines, Source
 from ingest.streams import STANDARD_INPUT, ReadError, Stream
 
@@ -58,6 +58,15 @@ class Segment(NamedTuple):
     first_line: int
 
 
+@dataclass
+class _Found:
+    """The place that was looked for last: so many lines end between the segment's start and it."""
+
+    segment: int = -1
+    at: int = 0
+    lines: int = 0
+
+
 @dataclass(frozen=True)
 class LogChunk:
     """Whole lines, of one source or of several.
@@ -73,14 +82,18 @@ class LogChunk:
     sources: tuple[SourcePosition, ...]
 
     def locate(self, at: int) -> str:
-        """Where a byte of `raw` stood: "file:line"."""
-        segment = self.segments[bisect_right(self.segments, at, key=lambda each: each.at) - 1]
-        line_ends = np.searchsorted(self._line_ends, [segment.at, at])
-        return f"{segment.name}:{segment.first_line + int(line_ends[1] - line_ends[0])}"
+        """Where a byte of `raw` stood: "file:line". Quick where each lies behind the one before."""
+        number = bisect_right(self.segments, at, key=lambda each: each.at) - 1
+        segment, found = self.segments[number], self._found
+        if found.segment != number or at < found.at:
+            found.segment, found.at, found.lines = number, segment.at, 0
+        found.lines += count_lines(self.raw, found.at, at)
+        found.at = at
+        return f"{segment.name}:{segment.first_line + found.lines}"
 
     @cached_property
-    def _line_ends(self) -> NDArray[np.int64]:
-        return np.flatnonzero(self.raw == LINE_END)
+    def _found(self) -> _Found:
+        return _Found()
 
 
 class ChunkBuilder:

@@ -23,7 +23,7 @@ from rating.jit import int64, jit
 from rating.names import reindex
 from rating.schemas import StateChunk
 from rating.state import INDEXED, TABLES, TEXT_LENGTHS, TOTALS, TOTALS_AT, State
-from rating.tables import append_text, clean, make_index_room
+from rating.tables import append_text, clean, lengthened, make_index_room, unfielded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -268,14 +268,14 @@ class _Loading:
         slots = batch["slot"].to_numpy()
         high = int(slots.max()) + 1
         if high > len(self.rows):
-            rows = np.zeros(max(high, int(len(self.rows) * 1.5)), self.dtype)
-            rows[: len(self.rows)] = self.rows
-            text_of = np.full(len(rows), -1, np.int64)
+            self.rows = lengthened(self.rows, max(high, int(len(self.rows) * 1.5)))
+            text_of = np.full(len(self.rows), -1, np.int64)
             text_of[: len(self.text_of)] = self.text_of
-            self.rows, self.text_of = rows, text_of
+            self.text_of = text_of
         packed = batch["row"].buffers()[1]
         first = batch["row"].offset
-        self.rows[slots] = np.frombuffer(packed, self.dtype)[first : first + len(slots)]
+        whole = unfielded(self.dtype)
+        self.rows.view(whole)[slots] = np.frombuffer(packed, whole)[first : first + len(slots)]
         if "text" in batch.schema.names:
             column = batch["text"]
             offsets = np.frombuffer(column.buffers()[1], np.int64)[

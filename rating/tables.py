@@ -52,6 +52,18 @@ SLOT_MASK = 0xFFFFFFFF
 NONE = -1
 
 
+def unfielded(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
+    """A row type without fields, in which rows are copied whole: otherwise field by field."""
+    return np.dtype((np.void, dtype.itemsize))
+
+
+def lengthened(rows: NDArray[np.void], length: int) -> NDArray[np.void]:
+    """Rows with free ones behind them."""
+    longer = np.zeros(length, rows.dtype)
+    longer.view(unfielded(rows.dtype))[: len(rows)] = rows.view(unfielded(rows.dtype))
+    return longer
+
+
 class Table:
     """One table of a block, as the uncompiled code sees it."""
 
@@ -80,12 +92,8 @@ class Table:
         return rows
 
     def copies(self, slots: NDArray[Any]) -> NDArray[np.void]:
-        """The rows of some slots, copied.
-
-        They are taken as bytes without fields, since fields would be copied one by one.
-        """
-        whole = np.dtype((np.void, self.dtype.itemsize))
-        return self.rows.view(whole)[slots].view(self.dtype)
+        """The rows of some slots, copied."""
+        return self.rows.view(unfielded(self.dtype))[slots].view(self.dtype)
 
     @property
     def high(self) -> int:
@@ -111,16 +119,13 @@ class Table:
         """Grow until `more` rows can be taken."""
         free = int(self.block.places[self.base + FREE_LEN])
         if len(self.rows) - self.high + free < more:
-            rows = np.zeros(max(int(len(self.rows) * GROWTH), self.high + more), self.dtype)
-            rows[: self.high] = self.rows[: self.high]
-            self._bind(rows)
+            longer = max(int(len(self.rows) * GROWTH), self.high + more)
+            self._bind(lengthened(self.rows[: self.high], longer))
 
     def load(self, rows: NDArray[np.void]) -> None:
         """Take over rows by slot, as they were saved."""
         self.block.places[self.base + HIGH] = 0
-        grown = np.zeros(max(len(self.rows), len(rows) + 256), self.dtype)
-        grown[: len(rows)] = rows
-        self._bind(grown)
+        self._bind(lengthened(rows, max(len(self.rows), len(rows) + 256)))
         self.block.places[self.base + HIGH] = len(rows)
         recount(self.block.places, self.base // TABLE_PLACES)
 

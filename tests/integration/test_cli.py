@@ -310,7 +310,7 @@ def test_an_interrupted_run_says_so_and_exits_with_130() -> None:
     run.send_signal(signal.SIGINT)
     said = run.communicate()[1]
     assert run.returncode == 130
-    assert said.startswith(b"Interrupted. What was committed is kept")
+    assert b"Interrupted. What was committed is kept" in said
 
 
 # --- what the store holds -----------------------------------------------------------------------
