@@ -8,17 +8,42 @@ Source: architecture decisions 2 and 7.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from rating.rater import Rater
 from rating.schemas import Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from rating.schemas import UsageBatch
-    from sinks.store import BillingStore, StoredPartition
+    from rating.schemas import BatchResult, StateChunk, UsageBatch
+    from sinks.store import StoredPartition
     from tariffs.model import Book
+
+
+class Rating(Protocol):
+    """What rates a partition: the rater, or a smaller one in a simulation."""
+
+    @property
+    def sessions_open(self) -> int:
+        """How many sessions are open."""
+        ...
+
+    def rate(self, batch: UsageBatch) -> BatchResult:
+        """Apply a batch."""
+        ...
+
+
+class PartitionStore(Protocol):
+    """What a partition needs of a billing store; see sinks/store.py."""
+
+    def load(self, partition: int) -> StoredPartition | None:
+        """Read a partition as its last commit left it."""
+        ...
+
+    def commit(self, commit: Commit) -> None:
+        """Store all of a batch, or nothing."""
+        ...
 
 
 class Partition:
@@ -32,20 +57,27 @@ class Partition:
         self,
         number: int,
         books: Sequence[Book],
-        store: BillingStore,
+        store: PartitionStore,
         stored: StoredPartition | None,
+        rating: Callable[[Sequence[Book], Iterable[StateChunk]], Rating] = Rater,
     ) -> None:
         self.number = number
         self.is_new = stored is None
         self.next_offset = stored.next_offset if stored else 0
         self.counts = dict(stored.counts) if stored else {}
         self._store = store
-        self._rater = Rater(books, stored.state if stored else ())
+        self._rater = rating(books, stored.state if stored else ())
 
     @classmethod
-    def load(cls, number: int, books: Sequence[Book], store: BillingStore) -> Self:
+    def load(
+        cls,
+        number: int,
+        books: Sequence[Book],
+        store: PartitionStore,
+        rating: Callable[[Sequence[Book], Iterable[StateChunk]], Rating] = Rater,
+    ) -> Self:
         """Take a partition up where the store has it. Raises: StoreError."""
-        return cls(number, books, store, store.load(number))
+        return cls(number, books, store, store.load(number), rating)
 
     @property
     def sessions_open(self) -> int:
