@@ -14,7 +14,7 @@ BENCHMARKS := $(filter-out benchmarks/report.py benchmarks/crowd.py,$(sort $(wil
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test worlds check bench bench-smoke torture format lint types contracts lock
+.PHONY: help setup compiled demo test worlds check bench bench-smoke torture format lint types contracts lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,7 +24,11 @@ setup: $(VENV)/project.stamp ## make .venv with everything pinned; quick when no
 demo: setup ## simulate, rate and explain an evening of 20,000 households
 	@$(BIN)/ratecast demo
 
-test: setup ## run all tests
+compiled: setup
+	@scratch=$$(mktemp -d) && $(BIN)/ratecast demo --households 50 --hours 0.5 --folder $$scratch/demo >$$scratch/said 2>&1 \
+		|| { cat $$scratch/said >&2; exit 1; }; rm -rf $$scratch
+
+test: compiled ## run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) -q
 
 worlds: setup ## hold the core against the reference rater on many random worlds; WORLDS=20000

@@ -6,14 +6,17 @@ of its own, straight to the server: a pooler that lends connections by transacti
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from sinks.postgres_server import Link
+from sinks.store import StoreError
 
 if TYPE_CHECKING:
     from typing import Any
 
 TAKE = "SELECT pg_try_advisory_lock(hashtextextended('ratecast ' || %s, 0))"
+GIVE_BACK = "SELECT pg_advisory_unlock_all()"
 # A connection that broke was opened anew, and has no lock.
 HELD = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
 
@@ -48,6 +51,12 @@ class PostgresClaim:
 
     def release(self) -> None:
         """Leave the work to others."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        if self._link is None:
+            return
+        link, self._link = self._link, None
+        try:
+            # A server notices only after a moment that a connection has gone.
+            with suppress(StoreError), link.transaction() as connection:
+                connection.execute(GIVE_BACK)
+        finally:
+            link.close()

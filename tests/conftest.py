@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from hypothesis import settings
 from services.kafka import ServiceMissing, shared_kafka
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from outcome import Outcome
 
     from tariffs.model import Book
+
+
+# A machine that is busy with something else is no mistake of what is tested.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 class RateLog(Protocol):

@@ -16,7 +16,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
@@ -32,7 +32,7 @@ from rating.runtime.partition import Partition
 from sinks.store import OffsetMoved, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from aiokafka import ConsumerRecord
 
@@ -52,6 +52,7 @@ POLL_MS = 200
 PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 5.0
 LEAVE_S_MAX = 20.0  # well below max_poll_interval_ms, after which the group goes on without us
 HINT_EVERY_S = 5.0
+STOP_S_MAX = 5.0
 SIGN_EVERY_S = 1.0
 
 
@@ -166,7 +167,7 @@ class Consumption:
         if self._consumer is not None:
             if self._failure is None:
                 await self._give_hint()
-            await self._consumer.stop()
+            await _at_most(STOP_S_MAX, self._consumer.stop())
 
     async def take(self, partitions: Sequence[int]) -> None:
         """Begin with the partitions that the group assigned."""
@@ -191,8 +192,19 @@ class Consumption:
         offsets = {loop.place: loop.offset_committed for loop in self._loops.values()}
         known = {place: offset for place, offset in offsets.items() if offset is not None}
         if known:
-            with suppress(KafkaError, IllegalStateError, TimeoutError):
-                await asyncio.wait_for(self.consumer.commit(known), HINT_EVERY_S)
+            await _at_most(HINT_EVERY_S, self.consumer.commit(known))
+
+
+async def _at_most(seconds: float, call: Coroutine[Any, Any, object]) -> None:
+    """Await a courtesy to the broker, but no longer than this; whether it goes well is no matter.
+
+    A client may wait for ever for a broker that died, and not even heed that it is cancelled.
+    """
+    task = asyncio.ensure_future(call)
+    await asyncio.wait([task], timeout=seconds)
+    task.cancel()
+    with suppress(asyncio.InvalidStateError, asyncio.CancelledError):
+        task.exception()
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # it has no types
