@@ -126,9 +126,16 @@ def test_a_worker_joins_and_leaves(scene: WorkerScene, evening: tuple[Path, list
 
 
 def test_a_worker_that_wakes_after_its_session_changes_nothing(
-    scene: WorkerScene, evening: tuple[Path, list[bytes]]
+    kafka_address: str, postgres_url: str, tmp_path: Path, evening: tuple[Path, list[bytes]]
 ) -> None:
-    messages = packed_log(evening[1], PARTITIONS, Random(5), sizes=[1, 1, 5])
+    """On PostgreSQL: whoever is frozen while it writes to an SQLite file keeps it locked."""
+    topic = make_topic(kafka_address, PARTITIONS)
+    with WorkerScene(tmp_path, kafka_address, topic, postgres_url, [evening[0]]) as scene:
+        freeze_and_wake(scene, packed_log(evening[1], PARTITIONS, Random(5), sizes=[1, 1, 5]))
+
+
+def freeze_and_wake(scene: WorkerScene, messages: list[Packed]) -> None:
+    """Freeze a worker until another has gone on in its place; then let it go on."""
     sending = send(scene.kafka, scene.topic, messages, seconds=4)
     zombie = scene.start()
     wait_until(lambda: scene.records() > 0, 20, "commits")
