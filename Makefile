@@ -3,6 +3,8 @@
 PYTHON ?= python3
 WORKERS ?= 2
 WORLDS ?= 20000
+FAULTS ?= 200
+SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +14,7 @@ BENCHMARKS := $(filter-out benchmarks/report.py benchmarks/crowd.py,$(sort $(wil
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test worlds check bench bench-smoke format lint types contracts lock
+.PHONY: help setup demo test worlds check bench bench-smoke torture format lint types contracts lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +44,9 @@ bench: setup ## measure the speed of each part, with its baselines
 
 bench-smoke: setup ## run every benchmark in a small size, so that none rots
 	@for file in $(BENCHMARKS); do echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; done
+
+torture: setup ## kill, freeze and cut workers, broker and database 200 times; FAULTS= and SEED= choose
+	@$(BIN)/python tests/torture.py --faults $(FAULTS) --seed $(SEED)
 
 format: setup ## format the code and mend what the linter can mend
 	@$(BIN)/ruff format .

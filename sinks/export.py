@@ -81,6 +81,8 @@ def _by_seq(
     seq = 0
     while seq < upto_seq:
         page = rows_after(seq, PAGE_ROWS, upto_seq)
+        if page.is_empty():  # the last rows are gone, with a month that was taken out
+            return
         yield page
         seq = page["seq"][-1]
 

@@ -259,21 +259,19 @@ class PostgresStore:
     def _rows_after(
         self, kind: Kind, schema: pl.Schema, seq: int, limit: int, upto_seq: int | None
     ) -> pl.DataFrame:
-        """Give the rows numbered seq + 1 to the last one asked for: numbers leave no gaps."""
+        """Give the rows numbered seq + 1 to seq + limit, or the next ones where those are gone.
+
+        Numbers are given without gaps, but a month of charges may have been taken out.
+        """
         with self._reading() as connection:
-            upto = min(seq + limit, NEVER_MS if upto_seq is None else upto_seq)
-            spans = connection.execute(SPANS, (kind, seq, upto)).fetchall()
-            if not spans:
-                return pl.DataFrame(schema={**SEQ, **schema})
-            rows = _select(connection, {**LINE, **schema}, _of_spans(kind, spans, seq, upto))
-        before = pl.col("batch").replace_strict(
-            [span[0] for span in spans], [span[1] for span in spans], return_dtype=pl.Int64
-        )
-        return (
-            rows.with_columns(seq=before + pl.col("line"))
-            .select("seq", *schema.names())
-            .sort("seq")
-        )
+            end = min(_last_seq(connection, kind), NEVER_MS if upto_seq is None else upto_seq)
+            while seq < end:
+                upto = min(seq + limit, end)
+                rows = _numbered(connection, kind, schema, seq, upto)
+                if not rows.is_empty():
+                    return rows
+                seq = upto
+        return pl.DataFrame(schema={**SEQ, **schema})
 
     def cursor(self, name: str) -> Cursor | None:
         """Read a named cursor; None where it was never set."""
@@ -512,6 +510,19 @@ def _select(
     with connection.cursor().copy(statement) as copy:
         written = b"".join(copy)
     return decode_csv(written, schema)
+
+
+def _numbered(
+    connection: psycopg.Connection, kind: Kind, schema: pl.Schema, seq: int, upto: int
+) -> pl.DataFrame:
+    """Give the rows with numbers in (seq, upto]."""
+    spans = connection.execute(SPANS, (kind, seq, upto)).fetchall()
+    rows = _select(connection, {**LINE, **schema}, _of_spans(kind, spans, seq, upto))
+    before = pl.col("batch").replace_strict(
+        [span[0] for span in spans], [span[1] for span in spans], return_dtype=pl.Int64
+    )
+    numbered = rows.with_columns(seq=before + pl.col("line"))
+    return numbered.select("seq", *schema.names()).sort("seq")
 
 
 def _of_spans(kind: Kind, spans: Sequence[Any], seq: int, upto: int) -> sql.Composed:

@@ -49,7 +49,7 @@ def record(
 SCHEMAS: JsonObject = {
     "UsageRecord": {
         "description": (
-            "An object: any record of the usage log, docs/usage-log.md. One that breaks the rules "
+            "An object: any record of the usage log, docs/rules.md. One that breaks the rules "
             "is not refused: it is logged, suspended with its reason when it is rated, and named "
             "in the answer. So this schema allows anything."
         ),

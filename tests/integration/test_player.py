@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from services.browser import open_browser
-from services.operator import Operator
+from services.embedded_operator import Operator
 from services.website import ACCOUNT, BOOK, Website
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Page
+
+pytestmark = pytest.mark.timeout(900)  # a browser may have to be fetched first
 
 MICROS_A_MS = 10  # the book's price: 36.00 an hour
 FRAME_MS = 40  # the film has 25 pictures a second
@@ -132,8 +134,10 @@ def test_a_viewing_with_a_pause_a_seek_and_a_stall(
 
     watched_ms = assert_charged(operator, page)
     assert watched_ms > 13_000
-    # Seeking may stall for a moment, and players differ in how they say so.
-    assert re.fullmatch(r"d?sp+ap+[kwr]+(p[wr]*)*p[kwr]+(p[wr]*)*pa?e", states(page)), states(page)
+    went = states(page)
+    assert set(went) & set("rw")
+    # A slow machine may stall at any moment, and each player stalls in its own way after a seek.
+    assert re.fullmatch("d?spapkpkpa?e", re.sub(r"(.)\1+", r"\1", re.sub("[rw]", "", went))), went
     assert_nothing_else_suspended(operator, page.evaluate("viewing.session"))
     page.wait_for_function("charged.textContent.includes('EUR for')", timeout=WAIT_MS)
 

@@ -19,7 +19,7 @@ import pytest
 from cloudevents.core.bindings.http import to_binary, to_structured
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
-from services.operator import Operator
+from services.embedded_operator import Operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

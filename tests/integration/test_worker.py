@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from services.kafka import Kafka
+from services.postgres import PostgresServer, fresh_database
+from services.proxy import CutProxy
+from torture import through
 from worker_runs import (
     Packed,
     WorkerScene,
@@ -154,6 +157,32 @@ def test_the_broker_is_killed(tmp_path: Path, evening: tuple[Path, list[bytes]])
             sending.join()
             check_charges(scene, messages)
             assert scene.workers[0].stop() == 0
+
+
+def test_the_database_is_killed_and_the_wire_to_it_cut(
+    kafka_address: str, tmp_path: Path, evening: tuple[Path, list[bytes]]
+) -> None:
+    messages = packed_log(evening[1], PARTITIONS, Random(10), sizes=[1, 1, 5])
+    topic = make_topic(kafka_address, PARTITIONS)
+    with (
+        PostgresServer(durable=True) as database,
+        fresh_database(database.url()) as url,
+        CutProxy(database.port) as wire,
+        WorkerScene(tmp_path, kafka_address, topic, through(wire, url), [evening[0]]) as scene,
+    ):
+        sending = send(kafka_address, topic, messages, seconds=5)
+        scene.start()
+        wait_until(lambda: scene.records() > 0, 20, "commits")
+        database.kill()
+        database.start()
+        for _ in range(5):
+            wire.cut()
+            time.sleep(0.02)
+            wire.mend()
+            time.sleep(0.3)
+        sending.join()
+        check_charges(scene, messages)
+        assert scene.workers[0].stop() == 0
 
 
 # --- what a worker refuses ----------------------------------------------------------------------

@@ -66,7 +66,7 @@ class RunningGateway:
             env=environment(),
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=before,  # noqa: PLW1509 - it only sets a limit
+            preexec_fn=before,  # noqa: PLW1509 - it sets a limit, and takes no lock
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -43,7 +43,7 @@ def keep(folder: Path, command: Sequence[str], log: Path, watched_pid: int) -> i
     """Start a command that ends with `watched_pid`. Returns the keeper's process id."""
     with log.open("ab") as opened:
         keeper = subprocess.Popen(
-            [sys.executable, __file__, str(watched_pid), str(folder), *command],
+            [sys.executable, "-P", __file__, str(watched_pid), str(folder), *command],
             stdin=subprocess.DEVNULL,
             stdout=opened,
             stderr=opened,

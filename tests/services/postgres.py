@@ -140,6 +140,14 @@ class PostgresServer:
         """Kill the server's parent process; its children see that and end by themselves."""
         self._end(signal.SIGKILL)
 
+    def install(self, files: dict[str, bytes]) -> None:
+        """Put files into the server's folder, readable by it alone."""
+        for name, content in files.items():
+            path = self.folder / "cluster" / name
+            path.touch(0o600)
+            path.write_bytes(content)
+            self._give(path)
+
     def remove(self) -> None:
         """Stop it and delete its folder."""
         self.stop(immediately=True)
@@ -233,7 +241,7 @@ def shared_server(run_folder: Path, run_pid: int) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not note.exists():
             keeper = subprocess.Popen(
-                [sys.executable, __file__, "--note", str(note), "--while", str(run_pid)],
+                [sys.executable, "-P", __file__, "--note", str(note), "--while", str(run_pid)],
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
