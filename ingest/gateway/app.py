@@ -50,7 +50,7 @@ def build_app(intake: Intake) -> ASGIApp:
             Route("/v1/events", viewing.post_events, methods=["POST"]),
             Route("/v1/cmcd", viewing.post_cmcd, methods=["POST"]),
             Route("/v1/cmcd/{token}", viewing.post_cmcd, methods=["POST"]),
-            Route("/v1/mirror/{path:path}", viewing.mirror, methods=["GET", "POST"]),
+            Route("/v1/mirror/{path:path}", viewing.mirror, methods=["GET"]),
             Route("/v1/orders", backends.post_orders, methods=["POST"]),
             Route("/v1/accounts", backends.post_accounts, methods=["POST"]),
             Route("/v1/topups", backends.post_topups, methods=["POST"]),

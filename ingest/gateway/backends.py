@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
@@ -24,7 +25,7 @@ from ingest.gateway.tokens import (
     TEXT_CHARACTERS_MAX,
     mint,
 )
-from ingest.json_exact import TEXTS_OF_TYPES, MalformedError, parse_json, read_object
+from ingest.json_exact import TEXTS_OF_TYPES, MalformedError, Number, parse_json, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ TYPES_OF_SCOPES: dict[str, tuple[str, ...]] = {
     "accounts": ("account.open", "account.subscribe", "account.unsubscribe"),
     "topups": ("balance.topup",),
 }
+NUMBER_CHARACTERS_MAX = 40
 NUMBER_FIELDS = ("time", "bill_day", "amount")
 TOKEN_FIELDS = ("account", "device", "session", *OPTIONAL, "expires_in_s")
 
@@ -141,7 +143,9 @@ def checked_lines(
     lines: list[LogLine] = []
     mistakes: list[dict[str, Any]] = []
     for number, record in enumerate(records, 1):
-        fields: dict[str, Any] = {"type": types[0], "time": received_ms} | record | {"received": received_ms}
+        given = {name: whole(value) for name, value in record.items()}
+        fields: dict[str, Any] = {"type": types[0], "time": received_ms} | given
+        fields["received"] = received_ms
         usage = read_object(fields)
         why = usage.malformed
         if fields["type"] not in types:
@@ -161,6 +165,15 @@ def checked_lines(
     return lines
 
 
+def whole(value: Any) -> Any:
+    """14.0 as 14: to JSON Schema it is an integer. Anything else as it is."""
+    if not isinstance(value, Number) or len(value.text) > NUMBER_CHARACTERS_MAX:
+        return value
+    number = Decimal(value.text)
+    # An exponent of some digits would be an integer of as many gigabytes.
+    return int(number) if abs(number) < 10**18 and number == number.to_integral_value() else value
+
+
 def encoded(fields: Mapping[str, Any]) -> bytes:
     """A checked record with the fields that the log knows, and no others."""
     names = [name for name, _ in TEXTS_OF_TYPES[fields["type"]].values()]
@@ -174,16 +187,16 @@ def token_request(asked: Mapping[str, Any]) -> tuple[dict[str, str], int]:
     mistakes = [f"there is no field {name}" for name in asked if name not in TOKEN_FIELDS]
     texts = {"session": str(uuid.uuid4())}
     for name in TOKEN_FIELDS[:-1]:
-        text = asked.get(name)
-        if text is None and name not in ("account", "device"):
+        if name not in asked and name not in ("account", "device"):
             continue
+        text = asked.get(name)
         if not isinstance(text, str) or not 0 < len(text) <= TEXT_CHARACTERS_MAX:
             mistakes.append(f'field "{name}" is no text of 1 to {TEXT_CHARACTERS_MAX} characters')
         elif any("\ud800" <= character <= "\udfff" for character in text):
             mistakes.append(f'field "{name}" holds half of a surrogate pair')
         else:
             texts[name] = text
-    life_s = asked.get("expires_in_s", LIFE_S)
+    life_s = whole(asked.get("expires_in_s", LIFE_S))
     if type(life_s) is not int or not 0 < life_s <= LIFE_S_MAX:
         mistakes.append(f'field "expires_in_s" is no whole number from 1 to {LIFE_S_MAX}')
     if mistakes:

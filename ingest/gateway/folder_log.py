@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.gateway.errors import FolderLogError
@@ -19,6 +18,7 @@ from ingest.gateway.group_commit import GroupCommit, LogUnavailable, ReceivedClo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from ingest.adapters.canonical import LogLine
 

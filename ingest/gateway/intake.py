@@ -15,7 +15,6 @@ from ingest.gateway.admission import Admission
 from ingest.gateway.bodies import read_body, too_large
 from ingest.gateway.group_commit import LogUnavailable
 from ingest.gateway.limits import Buckets, Limit
-from ingest.gateway.metrics import Metrics
 from ingest.gateway.problems import no_credentials, retry_later
 from ingest.gateway.senders import Anonymous, Backend
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from ingest.adapters.canonical import LogLine
     from ingest.gateway.group_commit import UsageLog
     from ingest.gateway.keys import KeyRing
+    from ingest.gateway.metrics import Metrics
     from ingest.gateway.senders import Sender
 
 LINE_BYTES_MAX = 512 * 2**10  # so that any line fits into a Kafka message of the usual size

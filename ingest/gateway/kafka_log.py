@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MESSAGE_BYTES_MAX = 768 * 2**10  # with its envelope below the 1 MB that brokers take by default
 GROUPS_MAX = 4  # under way at once: one on the wire, one being replicated, and room for jitter
 TIMEOUT_MS = 15_000
+TOPIC_WAIT_S = 5.0  # a topic that was just made is known sooner
 ACCOUNTS_CACHED = 200_000
 
 
@@ -60,7 +61,9 @@ class KafkaLog:
         )
         try:
             await self._producer.start()
-            partitions = await self._producer.partitions_for(self._topic)
+            partitions = await asyncio.wait_for(
+                self._producer.partitions_for(self._topic), TOPIC_WAIT_S
+            )
         except (KafkaError, OSError) as error:
             await self._producer.stop()
             raise KafkaLogError(

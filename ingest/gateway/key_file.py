@@ -43,7 +43,7 @@ def changed_keys(path: Path) -> Iterator[dict[str, Any]]:
             out.write("\n")
             out.flush()
             os.fsync(out.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
 
 
 def create_api_key(

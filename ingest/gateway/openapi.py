@@ -13,30 +13,35 @@ from typing import Any, Final
 
 from ingest.gateway.problems import MEDIA_TYPE
 from ingest.gateway.tokens import LIFE_S, LIFE_S_MAX, TEXT_CHARACTERS_MAX
+from rating.schemas import TIME_MS_MAX, TIME_MS_MIN
 
 VERSION: Final = "1"
 JsonObject = dict[str, Any]
 
 TEXT: JsonObject = {"type": "string", "minLength": 1, "maxLength": TEXT_CHARACTERS_MAX}
-ANY_TEXT: JsonObject = {"type": "string", "minLength": 1, "maxLength": 1024}
+ANY_TEXT: JsonObject = {"type": "string", "minLength": 1}
+MAY_BE_EMPTY: JsonObject = {"type": "string"}
 TIME: JsonObject = {
     "description": "Milliseconds since 1970, or RFC 3339 with a zone. Absent: now.",
-    "type": "integer",
-    "minimum": 0,
-    "maximum": 253_402_128_000_000,
+    "anyOf": [
+        {"type": "integer", "minimum": TIME_MS_MIN, "maximum": TIME_MS_MAX},
+        {"type": "string", "format": "date-time"},
+    ],
 }
 AMOUNT: JsonObject = {
     "description": "A decimal with at most 6 decimals.",
     "type": "string",
-    "pattern": "^[0-9]{1,9}(\\.[0-9]{1,6})?$",
+    "pattern": "^(0*[0-9]{1,9}(\\.[0-9]{1,6})?|0*1000000000(\\.0{1,6})?)$",
 }
 
 
-def record(type_: str, required: tuple[str, ...], **fields: JsonObject) -> JsonObject:
-    """The schema of one record type."""
+def record(
+    type_: str, required: tuple[str, ...], *, is_default: bool = False, **fields: JsonObject
+) -> JsonObject:
+    """The schema of one record type. is_default: meant where a record says no type."""
     return {
         "type": "object",
-        "required": ["type", "account", *required],
+        "required": [*([] if is_default else ["type"]), "account", *required],
         "properties": {"type": {"const": type_}, "account": TEXT, "time": TIME, **fields},
     }
 
@@ -44,10 +49,10 @@ def record(type_: str, required: tuple[str, ...], **fields: JsonObject) -> JsonO
 SCHEMAS: JsonObject = {
     "UsageRecord": {
         "description": (
-            "Any record of the usage log. A record that breaks its rules is not refused: it is "
-            "logged, suspended with its reason when it is rated, and named in the answer."
+            "An object: any record of the usage log, docs/rules.md. One that breaks the rules "
+            "is not refused: it is logged, suspended with its reason when it is rated, and named "
+            "in the answer. So this schema allows anything."
         ),
-        "type": "object",
         "examples": [
             {
                 "type": "view",
@@ -63,21 +68,21 @@ SCHEMAS: JsonObject = {
     },
     "Order": {
         "oneOf": [
-            record("order.purchase", ("id", "offer"), id=ANY_TEXT, offer=ANY_TEXT,
-                   quality={"type": "string", "maxLength": 128}, device=ANY_TEXT),
+            record("order.purchase", ("id", "offer"), is_default=True, id=ANY_TEXT, offer=ANY_TEXT,
+                   quality=MAY_BE_EMPTY, device=ANY_TEXT),
             record("order.cancel", ("id", "order"), id=ANY_TEXT, order=ANY_TEXT),
         ]
     },
     "AccountChange": {
         "oneOf": [
-            record("account.open", ("plan",), plan=ANY_TEXT,
-                   region={"type": "string", "maxLength": 128},
+            record("account.open", ("plan",), is_default=True, plan=ANY_TEXT,
+                   region=MAY_BE_EMPTY,
                    bill_day={"type": "integer", "minimum": 1, "maximum": 28}),
             record("account.subscribe", ("package",), package=ANY_TEXT),
             record("account.unsubscribe", ("package",), package=ANY_TEXT),
         ]
     },
-    "TopUp": record("balance.topup", ("id", "amount"), id=ANY_TEXT, amount=AMOUNT,
+    "TopUp": record("balance.topup", ("id", "amount"), is_default=True, id=ANY_TEXT, amount=AMOUNT,
                     currency=ANY_TEXT),
     "TokenRequest": {
         "type": "object",
@@ -217,11 +222,11 @@ EVENTS: JsonObject = {
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": one_or_many("UsageRecord")},
+                "application/json": {"schema": {"$ref": "#/components/schemas/UsageRecord"}},
                 "application/x-ndjson": {"schema": {"type": "string", "minLength": 1}},
-                "application/cloudevents+json": {"schema": {"type": "object"}},
+                "application/cloudevents+json": {"schema": {"description": "A CloudEvent."}},
                 "application/cloudevents-batch+json": {
-                    "schema": {"type": "array", "items": {"type": "object"}}
+                    "schema": {"description": "An array of CloudEvents."}
                 },
             },
         },
@@ -234,9 +239,9 @@ EVENTS: JsonObject = {
 CMCD_BODY: JsonObject = {
     "required": True,
     "content": {
-        "application/cmcd": {"schema": {"type": "string"}},
-        "text/cmcd": {"schema": {"type": "string"}},
-        "application/json": {"schema": {"type": ["object", "array"]}},
+        "application/cmcd": {"schema": {"description": "One record a line."}},
+        "text/cmcd": {"schema": {"description": "As application/cmcd, of before revision B."}},
+        "application/json": {"schema": {"description": "The JSON of version 1."}},
     },
 }
 NO_CONTENT: JsonObject = {"204": {"description": "The log has the report."}}

@@ -122,4 +122,3 @@ def _suspended(reason: str, why: str, raw: bytes, binding: Binding, received_ms:
 def _unstamped(usage: pl.DataFrame) -> pl.DataFrame:
     """Usage records without `received`, which is the gateway's to say."""
     return usage.with_columns(received=pl.lit(None, pl.Int64))
-

@@ -53,7 +53,9 @@ SCOPE_OF_TYPES = {
     "balance.topup": "topups",
 }
 CMCD_TYPES = ("application/cmcd", "text/cmcd", "application/json")
-NOT_PASSED_ON = "the back end passed no good token of a viewer on, so nothing binds it to an account"
+NOT_PASSED_ON = (
+    "the back end passed no good token of a viewer on, so nothing binds it to an account"
+)
 PROBLEMS_MAX = 20
 
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 NORDIC = ROOT / "tests" / "golden" / "nordic"
 BOOK = NORDIC / "nordic-2026-01.toml"
 LOG = NORDIC / "evening.ndjson"
-COMMANDS = ["demo", "rate", "status", "explain", "export", "tariffs", "simulate"]
+COMMANDS = ["demo", "rate", "status", "explain", "export", "tariffs", "simulate", "gateway", "keys"]
 
 
 @pytest.fixture(autouse=True)
@@ -70,13 +70,15 @@ def test_help_names_every_command_and_exit_code() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[name] for name in COMMANDS] + [["tariffs", "check"], ["tariffs", "show"]],
+    [[name] for name in COMMANDS]
+    + [["tariffs", "check"], ["tariffs", "show"]]
+    + [["keys", name] for name in ("create", "list", "revoke", "rotate", "token")],
     ids=" ".join,
 )
 def test_help_of_a_command_teaches_by_example(words: list[str]) -> None:
     result = ratecast(*words, "--help")
     assert result.exit_code == 0
-    if words != ["tariffs"]:
+    if words not in (["tariffs"], ["keys"]):
         assert f"\n  ratecast {' '.join(words)}" in result.stdout
 
 

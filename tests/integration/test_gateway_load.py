@@ -26,9 +26,15 @@ JSON = {"Content-Type": "application/json"}
 
 def view(session: str, number: int) -> dict[str, Any]:
     return {
-        **{"type": "view", "time": int(time.time() * 1000), "account": f"a{number % 97}"},
-        **{"device": "tv", "session": session, "content": "c", "kind": "channel"},
-        **{"state": "playing", "playhead_ms": number},
+        "type": "view",
+        "time": int(time.time() * 1000),
+        "account": f"a{number % 97}",
+        "device": "tv",
+        "session": session,
+        "content": "c",
+        "kind": "channel",
+        "state": "playing",
+        "playhead_ms": number,
     }
 
 
@@ -99,7 +105,7 @@ def test_whatever_was_acknowledged_survives_kills(tmp_path: Path) -> None:
         assert missing(running, answered) == []
     assert sum(answered.values()) > 300
     # A torn line is cut at the next start, and what follows is a line of its own.
-    last = sorted(running.log_folder.glob("*.ndjson"))[-1]
+    last = max(running.log_folder.glob("*.ndjson"))
     with last.open("ab") as torn:
         torn.write(b'{"type":"view","account":"half')
     running = RunningGateway(tmp_path)

@@ -66,7 +66,7 @@ class RunningGateway:
             env=environment(),
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=before,
+            preexec_fn=before,  # noqa: PLW1509 - it sets a limit, and takes no lock
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -84,7 +84,9 @@ class RunningGateway:
 
     def client(self, credentials: str | None = None, **options: Any) -> httpx.Client:
         """Send with these credentials; by default with the key."""
-        headers = {"Authorization": f"Bearer {credentials or self.key}"} if credentials != "" else {}
+        headers = (
+            {"Authorization": f"Bearer {credentials or self.key}"} if credentials != "" else {}
+        )
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
 
     def stop(self, number: int = signal.SIGTERM) -> int:

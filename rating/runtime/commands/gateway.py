@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ingest.gateway.group_commit import UsageLog
+    from ingest.gateway.intake import Options
+    from ingest.gateway.metrics import Metrics
+
+PORT_MAX = 65_535
 
 
 @click.command()
 @click.option("--log", "folder", metavar="DIR", help="Write the log into this folder.")
 @click.option("--kafka", metavar="HOST:PORT", help="Write the log into Kafka.")
+@click.option("--unpacked", is_flag=True, hidden=True, help="One record a message; for benchmarks.")
 @click.option("--topic", default="usage", show_default=True, help="The topic of the usage log.")
 @click.option(
     "--keys",
@@ -108,17 +120,8 @@ def gateway(
     keys: str,
     listen: str,
     proxies: tuple[str, ...],
-    origins: tuple[str, ...],
-    account_limit: float,
-    key_limit: float,
-    unbound: str,
-    body_max: int,
-    memory_max: int,
-    requests_max: int,
     segment: int,
-    kind: str | None,
-    ladder: str | None,
-    access_log: bool,
+    **asked: Any,
 ) -> None:
     """Take what players, boxes and back ends send, over HTTP, into the usage log.
 
@@ -136,52 +139,82 @@ def gateway(
     import sys
     from pathlib import Path
 
-    from ingest.adapters.cmcd import Options as CmcdOptions
     from ingest.gateway.app import build_app
-    from ingest.gateway.folder_log import FolderLog
-    from ingest.gateway.intake import Intake, Options
-    from ingest.gateway.kafka_log import KafkaLog
+    from ingest.gateway.intake import Intake
     from ingest.gateway.keys import KeyRing
-    from ingest.gateway.limits import Limit
     from ingest.gateway.metrics import Metrics
     from ingest.gateway.server import serve
     from ingest.gateway.viewing import compile_readers
 
-    if (folder is None) == (kafka is None):
-        raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit():
-        raise click.UsageError(f"--listen {listen}: give HOST:PORT, such as 0.0.0.0:8080")
+    host, port = address(listen)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     metrics = Metrics()
-    log = (
-        FolderLog(Path(folder), segment_bytes_max=segment, on_group=metrics.count_group)
-        if folder is not None
-        else KafkaLog(str(kafka), topic, on_group=metrics.count_group)
-    )
-    options = Options(
-        body_bytes_max=body_max,
-        requests_max=requests_max,
-        bytes_max=memory_max,
-        key_limit=Limit(key_limit, 4 * key_limit),
-        account_limit=Limit(account_limit, 100 * account_limit),
-        takes_anonymous=unbound == "keep",
-        origins=origins,
-        access_log=access_log,
-        cmcd=CmcdOptions(rungs(ladder or ""), kind),
-    )
+    log = chosen_log(folder, kafka, topic, segment, metrics, is_packed=not asked["unpacked"])
     compile_readers()
-    intake = Intake(log, KeyRing(Path(keys)), options, metrics)
+    intake = Intake(log, KeyRing(Path(keys)), options_of(asked), metrics)
     where = folder if folder is not None else f"{kafka}, topic {topic}"
     serve(
         build_app(intake),
         log,
-        host.strip("[]"),
-        int(port),
+        host,
+        port,
         said=lambda url: click.echo(f"Listening on {url}; the log is {where}.", err=True),
         proxies=proxies,
     )
     click.echo("Stopped; what was taken is in the log.", err=True)
+
+
+def options_of(asked: Mapping[str, Any]) -> Options:
+    """What the operator has set. Raises: UsageError."""
+    from ingest.adapters.cmcd import Options as CmcdOptions
+    from ingest.gateway.intake import Options
+    from ingest.gateway.limits import Limit
+
+    key_limit, account_limit = asked["key_limit"], asked["account_limit"]
+    return Options(
+        body_bytes_max=asked["body_max"],
+        requests_max=asked["requests_max"],
+        bytes_max=asked["memory_max"],
+        key_limit=Limit(key_limit, 4 * key_limit),
+        account_limit=Limit(account_limit, 100 * account_limit),
+        takes_anonymous=asked["unbound"] == "keep",
+        origins=asked["origins"],
+        access_log=asked["access_log"],
+        cmcd=CmcdOptions(rungs(asked["ladder"] or ""), asked["kind"]),
+    )
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Where to listen. Raises: UsageError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > PORT_MAX:
+        raise click.UsageError(f"--listen {listen}: give HOST:PORT, such as 0.0.0.0:8080")
+    return host.strip("[]"), int(port)
+
+
+def chosen_log(
+    folder: str | None,
+    kafka: str | None,
+    topic: str,
+    segment_bytes: int,
+    metrics: Metrics,
+    *,
+    is_packed: bool,
+) -> UsageLog:
+    """The log that is written. Raises: UsageError where it is none, or two."""
+    from pathlib import Path
+
+    if folder is not None and kafka is None:
+        from ingest.gateway.folder_log import FolderLog
+
+        return FolderLog(
+            Path(folder), segment_bytes_max=segment_bytes, on_group=metrics.count_group
+        )
+    if kafka is not None and folder is None:
+        from ingest.gateway.kafka_log import KafkaLog
+
+        return KafkaLog(kafka, topic, is_packed=is_packed, on_group=metrics.count_group)
+    raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
 
 
 def rungs(ladder: str) -> tuple[tuple[int, str], ...]:
