@@ -473,9 +473,7 @@ def _suspended(batch: UsageBatch, number: int, reason: str) -> tuple[Any, ...]:
         None,
         None,
         batch.locate(number),
-        before.raw
-        if before
-        else bytes(batch.text[int(event["raw_at"]) :][: int(event["raw_len"])]),
+        before.raw if before else batch.raw(number),
     )
 
 
