@@ -20,7 +20,7 @@ from ingest.gateway.errors import KafkaLogError
 from ingest.gateway.group_commit import GroupCommit, LogUnavailable, ReceivedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from ingest.adapters.canonical import LogLine
 
@@ -32,17 +32,22 @@ ACCOUNTS_CACHED = 200_000
 
 
 class KafkaLog:
-    """A log in a topic. is_packed: False sends one record a message, for comparison."""
+    """A log in a topic.
+
+    client_options: aiokafka's, with `bootstrap_servers` among them, and what a secured Kafka asks
+    for. is_packed: False sends one record a message, for comparison.
+    """
 
     def __init__(
         self,
-        servers: str,
+        client_options: Mapping[str, Any],
         topic: str,
         *,
         is_packed: bool = True,
         on_group: Callable[[int, float], None] = lambda _lines, _elapsed_s: None,
     ) -> None:
-        self._servers = servers
+        self._client_options = client_options
+        self._servers = client_options["bootstrap_servers"]
         self._topic = topic
         self._is_packed = is_packed
         self._on_group = on_group
@@ -52,7 +57,7 @@ class KafkaLog:
     async def open(self) -> None:
         """Connect. Raises: KafkaLogError."""
         self._producer: Any = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **self._client_options,
             acks="all",
             enable_idempotence=True,
             request_timeout_ms=TIMEOUT_MS,

@@ -81,6 +81,50 @@ def test_a_players_viewing_is_charged_while_it_goes_on(tmp_path: Path) -> None:
     assert all(law["holds"] for law in summary["laws"])
 
 
+def test_a_players_viewing_is_charged_by_a_worker_on_kafka(
+    tmp_path: Path, kafka_address: str
+) -> None:
+    topic = f"usage-{uuid.uuid4().hex[:8]}"
+    admin = KafkaAdminClient(bootstrap_servers=kafka_address)
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+    admin.close()
+    running = RunningGateway(tmp_path, log=("--kafka", kafka_address, "--topic", topic))
+    store = tmp_path / "bills.db"
+    worker = subprocess.Popen(
+        [
+            *(*COMMAND, "worker", "--tariffs", str(BOOK), "--store", str(store)),
+            *("--kafka", kafka_address, "--topic", topic, "--group", topic),
+        ],
+        env=environment(),
+    )
+    start_ms = int(time.time() * 1000) - 90_000
+    with running.client() as client:
+        token = client.post("/v1/tokens", json={"account": "ann", "device": "tv"}).json()
+    common = f'cid="tv4",sid="{token["session"]}",st=l,v=2'
+    lines = [
+        f"e=ps,pt={30_000 * number},{common},sn={number},sta={state},ts={start_ms + 30_000 * number}"
+        for number, state in enumerate("pppe")
+    ]
+    with httpx.Client(base_url=running.url) as player:
+        headers = {"Content-Type": "application/cmcd"}
+        answer = player.post(token["report_path"], content="\n".join(lines), headers=headers)
+        assert answer.status_code == 204
+    wait_until(lambda: watched_ms(store) == 90_000)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    assert running.stop() == 0
+
+
+def watched_ms(store: Path) -> int:
+    """The watched time of all charges in a store that is being written meanwhile."""
+    try:
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as opened:
+            (watched,) = opened.execute("SELECT sum(watched_ms) FROM charges").fetchone()
+            return int(watched or 0)
+    except sqlite3.Error:
+        return 0
+
+
 def partition_of(account: str) -> int:
     return int((murmur2(account.encode()) & 0x7FFFFFFF) % PARTITIONS)
 

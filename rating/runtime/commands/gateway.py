@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rating.runtime.commands.options import kafka_options
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ingest.gateway.group_commit import UsageLog
     from ingest.gateway.intake import Options
     from ingest.gateway.metrics import Metrics
+    from rating.runtime.kafka_access import KafkaAccess
 
 PORT_MAX = 65_535
+COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 
 
 @click.command()
 @click.option("--log", "folder", metavar="DIR", help="Write the log into this folder.")
-@click.option("--kafka", metavar="HOST:PORT", help="Write the log into Kafka.")
+@kafka_options(required=False)
 @click.option("--unpacked", is_flag=True, hidden=True, help="One record a message; for benchmarks.")
 @click.option("--topic", default="usage", show_default=True, help="The topic of the usage log.")
 @click.option(
@@ -116,6 +120,7 @@ PORT_MAX = 65_535
 def gateway(
     folder: str | None,
     kafka: str | None,
+    kafka_config: str | None,
     topic: str,
     keys: str,
     listen: str,
@@ -145,11 +150,16 @@ def gateway(
     from ingest.gateway.metrics import Metrics
     from ingest.gateway.server import serve
     from ingest.gateway.viewing import compile_readers
+    from rating.runtime.kafka_access import KafkaAccess
 
+    if folder and click.get_current_context().get_parameter_source("kafka") is COMMAND_LINE:
+        raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
+    # A folder that is named goes before a broker that only the environment names.
+    access = KafkaAccess.read(kafka, kafka_config) if kafka and not folder else None
     host, port = address(listen)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     metrics = Metrics()
-    log = chosen_log(folder, kafka, topic, segment, metrics, is_packed=not asked["unpacked"])
+    log = chosen_log(folder, access, topic, segment, metrics, is_packed=not asked["unpacked"])
     compile_readers()
     intake = Intake(log, KeyRing(Path(keys)), options_of(asked), metrics)
     where = folder if folder is not None else f"{kafka}, topic {topic}"
@@ -194,27 +204,29 @@ def address(listen: str) -> tuple[str, int]:
 
 def chosen_log(
     folder: str | None,
-    kafka: str | None,
+    access: KafkaAccess | None,
     topic: str,
     segment_bytes: int,
     metrics: Metrics,
     *,
     is_packed: bool,
 ) -> UsageLog:
-    """The log that is written. Raises: UsageError where it is none, or two."""
+    """The log that is written. Raises: UsageError where none is named; KafkaAccessError."""
     from pathlib import Path
 
-    if folder is not None and kafka is None:
+    if folder is not None:
         from ingest.gateway.folder_log import FolderLog
 
         return FolderLog(
             Path(folder), segment_bytes_max=segment_bytes, on_group=metrics.count_group
         )
-    if kafka is not None and folder is None:
+    if access is not None:
         from ingest.gateway.kafka_log import KafkaLog
 
-        return KafkaLog(kafka, topic, is_packed=is_packed, on_group=metrics.count_group)
-    raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
+        return KafkaLog(
+            access.client_options(), topic, is_packed=is_packed, on_group=metrics.count_group
+        )
+    raise click.UsageError("give --log DIR or --kafka HOST:PORT")
 
 
 def rungs(ladder: str) -> tuple[tuple[int, str], ...]:
