@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from rating.accounts import change_packages, open_account, plan_known, top_up
+from rating.ahead import is_crowded, read_ahead
 from rating.jit import int64, jit, jit_once
 from rating.names import add_account, find_account, find_session, session_hash
 from rating.orders import cancel, purchase
@@ -277,6 +278,8 @@ def rate_events(
             if room_short(s, events, text, first, past, pieces, steps):
                 return NEEDS_ROOM
             find_slots(s, events, text, first, past)
+            if is_crowded(s):
+                read_ahead(s, past - first)
         position[0] = apply_window(s, b, events, text, first, past, position[0], pieces, rules_max)
         if position[0] < past:
             return NEEDS_DAY

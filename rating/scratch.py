@@ -127,7 +127,10 @@ CANDIDATES_LEN = CANDIDATES_AT + LENGTH
     _,
     NOTED_MONEY,  # the money that a step was noted for last, or NONE
     NOTED_STEP,  # and that step; see lines.note_step
-) = range(CANDIDATES_LEN + 1, CANDIDATES_LEN + 12)
+    AHEAD,  # by place in the window, see rating/ahead.py
+    _,
+    READ_AHEAD,  # what was read there, added up
+) = range(CANDIDATES_LEN + 1, CANDIDATES_LEN + 15)
 
 MATCHES_MAX = 1 << 15
 CANDIDATES_A_MATCH_MAX = 8  # on average, where the room is sized
@@ -148,7 +151,7 @@ class Scratch:
         candidates = max(MATCHES_MAX * CANDIDATES_A_MATCH_MAX, 4 * rules_max)
         self.make_room("candidates", candidates)
         block.places[NOTED_MONEY] = NONE
-        for place in (ACCOUNT_SLOTS, SESSION_SLOTS, SESSION_HASHES):
+        for place in (ACCOUNT_SLOTS, SESSION_SLOTS, SESSION_HASHES, AHEAD):
             block.bind(place, np.empty(window, np.int64))
 
     def make_room(self, name: str, capacity: int) -> None:
@@ -239,6 +242,12 @@ def session_slots(s: Any) -> Any:
 def session_hashes(s: Any) -> Any:
     """The list `session_hashes`."""
     return carray(pointer(s[SESSION_HASHES]), s[SESSION_HASHES + 1], np.int64)
+
+
+@jit
+def ahead(s: Any) -> Any:
+    """The list `ahead`."""
+    return carray(pointer(s[AHEAD]), s[AHEAD + 1], np.int64)
 
 
 @jit

@@ -187,10 +187,17 @@ def is_short(s: Any, table: int, rows: int) -> bool:
 
 
 @jit
+def dirty_flags(s: Any, table: int) -> Any:
+    """The flags of the rows that changed since the last save."""
+    base = table * TABLE_PLACES
+    return carray(pointer(s[base + DIRTY]), s[base + CAPACITY], np.uint8)
+
+
+@jit
 def touch(s: Any, table: int, slot: int) -> None:
     """Note that a row changes, so that the next save holds it."""
     base = table * TABLE_PLACES
-    dirty = carray(pointer(s[base + DIRTY]), s[base + CAPACITY], np.uint8)
+    dirty = dirty_flags(s, table)
     if dirty[slot] == 0:
         dirty[slot] = 1
         touched = carray(pointer(s[base + TOUCHED]), s[base + CAPACITY], np.int32)
@@ -240,7 +247,7 @@ def give(s: Any, table: int, slot: int) -> None:
 def clean(s: Any, table: int) -> None:
     """Forget what was touched: it has been saved."""
     base = table * TABLE_PLACES
-    dirty = carray(pointer(s[base + DIRTY]), s[base + CAPACITY], np.uint8)
+    dirty = dirty_flags(s, table)
     touched = carray(pointer(s[base + TOUCHED]), s[base + CAPACITY], np.int32)
     for number in range(s[base + TOUCHED_LEN]):
         dirty[touched[number]] = 0
