@@ -49,6 +49,7 @@ LOG = logging.getLogger("ratecast.worker")
 FETCH_BYTES = 8 * 2**20  # of one partition, in one answer of the broker
 FETCH_WAIT_MS = 100  # how long the broker waits for more where there is nothing
 POLL_MS = 200
+BUSY_POLL_MS = 20  # while a batch waits for the commit of the one before
 PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 5.0
 LEAVE_S_MAX = 20.0  # well below max_poll_interval_ms, after which the group goes on without us
 HINT_EVERY_S = 5.0
@@ -327,16 +328,23 @@ class PartitionLoop:
     async def _gather(
         self, partition: Partition, committing: asyncio.Task[None] | None
     ) -> list[ConsumerRecord]:
-        """The messages of the next batch; none where there are none for a while."""
+        """The messages of the next batch; none where there are none for a while.
+
+        While the last batch is in commit, this one stays open beyond its time as long as there is
+        room: it could only wait, and a store that is behind gets fewer and larger batches.
+        """
         gathered: list[ConsumerRecord] = []
         records = size = 0
         close_at_s = time.monotonic() + POLL_MS / 1000
         while records < self._options.batch_records and size < self._options.batch_bytes:
             wait_s = close_at_s - time.monotonic()
-            if self._leaving.is_set() or (wait_s <= 0 and gathered):
-                break
             if committing is not None and committing.done():
                 committing.result()  # raises what the commit failed with
+                committing = None
+            if wait_s <= 0 and committing is not None:
+                wait_s = BUSY_POLL_MS / 1000
+            if self._leaving.is_set() or (wait_s <= 0 and gathered):
+                break
             messages = await self._fetch(
                 partition, max(0, round(wait_s * 1000)), self._options.batch_records - records
             )
