@@ -43,7 +43,7 @@ def rate_in_pieces(seed: int) -> tuple[Outcome, Outcome]:
 
 def cuts(random: Random, lines: int) -> list[int]:
     """Where a log is cut: after every line, nowhere, or at random places."""
-    if random.random() < 0.1:
+    if random.random() < 0.02:
         return list(range(lines + 1))
     inner = random.randint(0, min(lines, random.choice((0, 3, 30))))
     return [0, *sorted(random.randrange(lines + 1) for _ in range(inner)), lines]
