@@ -364,6 +364,8 @@ def _line_taxes(nets: Any, percents_micros: Any, inclusive: Any, taxes: Any) -> 
 def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
     """Suspense rows of pieces that could not be priced."""
     unknown_plan = pl.col("rule_name") == UNKNOWN_PLAN
+    # Plans have names: without one the account was never opened, and this book has no default.
+    unknown_account = unknown_plan & (pl.col("plan") == "")
     assert frame["rule_name"].is_in([UNKNOWN_PLAN, NO_RULE]).all()
     detail_plan = pl.format("the book {} has no plan '{}'", "book", "plan")
     detail_rule = pl.format(
@@ -375,8 +377,16 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
         "quality",
     )
     return frame.select(
-        reason=pl.when(unknown_plan).then(pl.lit("unknown_plan")).otherwise(pl.lit("no_rule")),
-        detail=pl.when(unknown_plan).then(detail_plan).otherwise(detail_rule),
+        reason=pl.when(unknown_account)
+        .then(pl.lit("unknown_account"))
+        .when(unknown_plan)
+        .then(pl.lit("unknown_plan"))
+        .otherwise(pl.lit("no_rule")),
+        detail=pl.when(unknown_account)
+        .then(pl.lit(DETAILS["unknown_account"]))
+        .when(unknown_plan)
+        .then(detail_plan)
+        .otherwise(detail_rule),
         account="account",
         time="start",
         type=pl.lit("usage"),
