@@ -43,6 +43,21 @@ def records_rated(store: Path) -> int:
         return 0
 
 
+def report_viewing(
+    running: RunningGateway, token: dict[str, Any], content: str, start_ms: int
+) -> None:
+    """Send what a player reports of 90 seconds watched to their end."""
+    common = f'cid="{content}",sid="{token["session"]}",st=l,v=2'
+    lines = [
+        f"e=ps,pt={30_000 * number},{common},sn={number},sta={state},ts={start_ms + 30_000 * number}"
+        for number, state in enumerate("pppe")
+    ]
+    with httpx.Client(base_url=running.url) as player:
+        headers = {"Content-Type": "application/cmcd"}
+        answer = player.post(token["report_path"], content="\n".join(lines), headers=headers)
+        assert answer.status_code == 204
+
+
 def test_a_players_viewing_is_charged_while_it_goes_on(tmp_path: Path) -> None:
     running = RunningGateway(tmp_path)
     rating = subprocess.Popen(
@@ -59,15 +74,7 @@ def test_a_players_viewing_is_charged_while_it_goes_on(tmp_path: Path) -> None:
         opened = {"account": "ann", "plan": "payg", "time": start_ms - 1000, "region": "SE"}
         assert client.post("/v1/accounts", json=opened).status_code == 202
         token = client.post("/v1/tokens", json={"account": "ann", "device": "tv"}).json()
-    common = f'cid="sport-hd",sid="{token["session"]}",st=l,v=2'
-    lines = [
-        f"e=ps,pt={30_000 * number},{common},sn={number},sta={state},ts={start_ms + 30_000 * number}"
-        for number, state in enumerate("pppe")
-    ]
-    with httpx.Client(base_url=running.url) as player:
-        headers = {"Content-Type": "application/cmcd"}
-        answer = player.post(token["report_path"], content="\n".join(lines), headers=headers)
-        assert answer.status_code == 204
+    report_viewing(running, token, "sport-hd", start_ms)
     wait_until(lambda: records_rated(tmp_path / "bills.db") == 5)
     rating.send_signal(signal.SIGTERM)
     summary = json.loads(rating.communicate(timeout=60)[0])
@@ -100,15 +107,7 @@ def test_a_players_viewing_is_charged_by_a_worker_on_kafka(
     start_ms = int(time.time() * 1000) - 90_000
     with running.client() as client:
         token = client.post("/v1/tokens", json={"account": "ann", "device": "tv"}).json()
-    common = f'cid="tv4",sid="{token["session"]}",st=l,v=2'
-    lines = [
-        f"e=ps,pt={30_000 * number},{common},sn={number},sta={state},ts={start_ms + 30_000 * number}"
-        for number, state in enumerate("pppe")
-    ]
-    with httpx.Client(base_url=running.url) as player:
-        headers = {"Content-Type": "application/cmcd"}
-        answer = player.post(token["report_path"], content="\n".join(lines), headers=headers)
-        assert answer.status_code == 204
+    report_viewing(running, token, "tv4", start_ms)
     wait_until(lambda: watched_ms(store) == 90_000)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
