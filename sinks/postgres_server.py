@@ -42,6 +42,14 @@ CONNECTION = {
     "tcp_user_timeout": "30000",
     "application_name": "ratecast",
 }
+# As long as we take to notice that the server is gone, it takes to notice that of us: a claim or a
+# lock of a connection that a dead network swallowed is free again then, and not after two hours.
+ALIKE_ON_SERVER = {
+    "tcp_keepalives_idle": "keepalives_idle",
+    "tcp_keepalives_interval": "keepalives_interval",
+    "tcp_keepalives_count": "keepalives_count",
+    "tcp_user_timeout": "tcp_user_timeout",
+}
 SECRETS = ("password", "sslpassword")
 
 # Asked of the catalogue itself, which shows what another session has just committed; functions such
@@ -58,6 +66,9 @@ FROM pg_namespace WHERE nspname = 'ratecast'
 
 OFFSET_MOVED = "RC001"  # raised by the schema's commit_batch; its detail is where the store stands
 UNIQUE_VIOLATION = "23505"
+# What a server's system says of a disk, a quota or a limit that is used up; only for the first does
+# PostgreSQL have an error of its own.
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 _BUSY = {"55P03", "40001", "40P01", "57014", "53300", "53200"}
 _REFUSED = (
     "password",
@@ -147,10 +158,10 @@ def _store_error(place: str, error: psycopg.Error) -> StoreError:
     said = (error.diag.message_primary or str(error)).strip()
     if state in _BUSY:
         return StoreBusy(f"{place}: the server is busy: {said}; try again")
-    if state == "53100":
+    if state == "53100" or any(text in said for text in _FULL):
         return StoreFull(
             f"{place}: the server's disk is full ({said}); nothing of this batch was stored. "
-            "Make room and start again: it goes on where it stopped"
+            "Make room, and start again what has ended: it goes on where it stopped"
         )
     if state == "42501":
         return StoreReadOnly(
@@ -198,7 +209,8 @@ class Link:
     ) -> None:
         self.place = shown_url(url)
         self._parameters = _parameters(url)
-        self._settings = {"search_path": SCHEMA, "timezone": "UTC", **settings}
+        alike = {name: self._parameters[ours] for name, ours in ALIKE_ON_SERVER.items()}
+        self._settings = {"search_path": SCHEMA, "timezone": "UTC", **alike, **settings}
         self._prepare = prepare
         self._connection: psycopg.Connection | None = None
         self._lock = Lock()

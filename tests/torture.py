@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from services.kafka import Kafka  # noqa: E402
 from services.postgres import PostgresServer, fresh_database  # noqa: E402
-from services.proxy import CutProxy  # noqa: E402
+from services.proxy import CutProxy, through  # noqa: E402
 from worker_runs import (  # noqa: E402
     WorkerScene,
     expected_facts,
@@ -129,13 +128,6 @@ class Tortured:
         self.running()
         getattr(self, name)()
         return name
-
-
-def through(wire: CutProxy, url: str) -> str:
-    """The URL of a database by way of the wire."""
-    parts = urlsplit(url)
-    place = f"{parts.netloc.rpartition(':')[0]}:{wire.port}"
-    return urlunsplit(parts._replace(netloc=place))
 
 
 def torture_one_log(

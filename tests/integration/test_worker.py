@@ -11,8 +11,7 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from services.kafka import Kafka
 from services.postgres import PostgresServer, fresh_database
-from services.proxy import CutProxy
-from torture import through
+from services.proxy import CutProxy, through
 from worker_runs import (
     Packed,
     WorkerScene,
@@ -190,6 +189,30 @@ def test_the_database_is_killed_and_the_wire_to_it_cut(
         sending.join()
         check_charges(scene, messages)
         assert scene.workers[0].stop() == 0
+
+
+def test_the_database_gets_no_byte_onto_its_disk(
+    kafka_address: str, tmp_path: Path, evening: tuple[Path, list[bytes]]
+) -> None:
+    """The system refuses every write of the server, which ends and is started again meanwhile."""
+    messages = packed_log(evening[1], PARTITIONS, Random(11), sizes=[1, 1, 5])
+    topic = make_topic(kafka_address, PARTITIONS)
+    with (
+        PostgresServer(durable=True) as database,
+        fresh_database(database.url()) as url,
+        WorkerScene(tmp_path, kafka_address, topic, url, [evening[0]]) as scene,
+    ):
+        sending = send(kafka_address, topic, messages, seconds=4)
+        worker = scene.start()
+        wait_until(lambda: scene.records() > 0, 20, "commits")
+        database.limit_files(0)
+        database.keep_running(2)
+        assert "trying again" in worker.log.read_text()
+        database.limit_files(None)
+        database.wait_serving()
+        sending.join()
+        check_charges(scene, messages)
+        assert worker.stop() == 0
 
 
 # --- what a worker refuses ----------------------------------------------------------------------
