@@ -11,8 +11,10 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 BALLAST = "ballast"
@@ -72,4 +74,4 @@ def in_own_namespace() -> None:
         return
     if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode == 0:
         os.environ[ENTERED] = "1"
-        os.execvp(enter[0], [*enter, sys.executable, *sys.argv])  # noqa: S606
+        os.execvp(enter[0], [*enter, sys.executable, *sys.argv])

@@ -592,23 +592,25 @@ def test_a_claim_that_the_network_swallowed_is_free_once_the_server_notices(
     postgres_url: str,
 ) -> None:
     port = int(conninfo_to_dict(postgres_url)["port"])
-    with open_store(postgres_url) as store, CutProxy(port) as wire:
-        with open_store(f"{through(wire, postgres_url)}?{HASTY}") as far:
-            claim = far.claim("publish")
-            assert claim is not None
-            assert store.claim("publish") is None
-            wire.swallow()
-            give_up_s = time.monotonic() + 10
-            while (taken := store.claim("publish")) is None:
-                assert time.monotonic() < give_up_s, "the server still waits for who is gone"
-                time.sleep(0.1)
-            with pytest.raises(
-                StoreUnreachable, match=r"connection to the server broke|not answer"
-            ):
-                claim.held()
-            wire.mend()
-            assert not claim.held()
-            taken.release()
+    with (
+        open_store(postgres_url) as store,
+        CutProxy(port) as wire,
+        open_store(f"{through(wire, postgres_url)}?{HASTY}") as far,
+    ):
+        claim = far.claim("publish")
+        assert claim is not None
+        assert store.claim("publish") is None
+        wire.swallow()
+        give_up_s = time.monotonic() + 10
+        while (taken := store.claim("publish")) is None:
+            assert time.monotonic() < give_up_s, "the server still waits for who is gone"
+            time.sleep(0.1)
+        with pytest.raises(StoreUnreachable, match=r"connection to the server broke|not answer"):
+            claim.held()
+        wire.mend()
+        assert far.last_seq("charges") == 0
+        assert not claim.held()
+        taken.release()
 
 
 def test_a_server_that_may_only_be_read_is_named(postgres_url: str) -> None:
