@@ -70,16 +70,27 @@ UNIQUE_VIOLATION = "23505"
 # PostgreSQL have an error of its own.
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 _BUSY = {"55P03", "40001", "40P01", "57014", "53300", "53200"}
-_REFUSED = (
-    "password",
-    "does not exist",
-    "no pg_hba.conf entry",
-    "not permitted",
-    "permission denied",
-    "authentication",
-    "certificate",
-    "SSL",
-)
+# What is said of a connection that will be refused again, and how to mend it; the first that fits.
+_REFUSED = {
+    "does not match host name": "reach it by a name that its certificate has, or give it another",
+    "certificate verify failed": (
+        "name the authority that signed its certificate as sslrootcert; if that is right, the "
+        "certificate has expired, or this machine's clock is wrong"
+    ),
+    "root certificate file": "name the file with the authority's certificate as sslrootcert",
+    "no encryption": "ask for TLS with sslmode=verify-full and sslrootcert",
+    "does not support SSL": "turn its TLS on, or ask for none with sslmode=disable",
+    "password": "check the user and the password",
+    "no pg_hba.conf entry": "have its pg_hba.conf let this user in from here",
+    "does not exist": "make it, or name another",
+    "not permitted": "check the user's rights",
+    "permission denied": "check the user's rights",
+    "authentication": "check how its pg_hba.conf asks this user who it is",
+    "certificate": "check sslcert, sslkey and sslrootcert",
+    "SSL": "check sslmode, sslcert and sslkey",
+}
+# A server that ends in the midst of the first words of TLS; it may be back soon.
+_BROKEN_OFF = ("SSL SYSCALL", "unexpected eof", "closed unexpectedly", "closed the connection")
 
 
 def migrations() -> list[str]:
@@ -186,8 +197,9 @@ def _no_connection(place: str, error: psycopg.Error) -> StoreError:
     """Say why there is no connection. Only its text tells; an unknown one may mend itself."""
     said = str(error).strip().removeprefix("connection failed: ").splitlines()
     text = said[0] if said else type(error).__name__
-    if any(word in text for word in _REFUSED):
-        return StoreError(f"{place}: the server refuses the connection: {text}")
+    mends = [mend for word, mend in _REFUSED.items() if word in text]
+    if mends and not any(word in text for word in _BROKEN_OFF):
+        return StoreError(f"{place}: the server refuses the connection: {text}; {mends[0]}")
     return StoreUnreachable(f"{place}: the server does not answer: {text}; is it running?")
 
 

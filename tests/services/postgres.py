@@ -203,6 +203,24 @@ class PostgresServer:
             path.write_bytes(content)
             self._give(path)
 
+    def demand_tls(self, certificate: bytes, key: bytes) -> None:
+        """Take no connection but with TLS from now on, and show this certificate (PEM)."""
+        only_tls = b"hostssl all all 127.0.0.1/32 scram-sha-256\n"
+        self.install({"server.crt": certificate, "server.key": key, "pg_hba.conf": only_tls})
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET ssl = on")
+            connection.execute("SELECT pg_reload_conf()")
+        until_s = time.monotonic() + START_TIMEOUT_S
+        while not self._has_tls():
+            assert time.monotonic() < until_s, "PostgreSQL does not offer TLS"
+            time.sleep(0.02)
+
+    def _has_tls(self) -> bool:
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(self.url(), sslmode="require").close()
+            return True
+        return False
+
     def remove(self) -> None:
         """Stop it and delete its folder."""
         self.stop(immediately=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -490,6 +491,24 @@ def test_what_is_wrong_with_a_server_is_said_without_the_password(
     missing = re.sub(r"/[^/]*$", "/no_such_database", postgres_server)
     with pytest.raises(StoreError, match=r'refuses the connection.*"no_such_database" does not'):
         open_store(missing)
+
+
+def test_a_server_that_ends_in_the_first_words_of_tls_may_come_back() -> None:
+    """What libpq says of it tells of SSL, as what it says of a wrong certificate does."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            for _ in range(2):  # libpq may try once more
+                near, _ = listening.accept()
+                with near:
+                    near.recv(8)
+                    near.sendall(b"S")
+                    near.recv(65_536)
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"postgresql://tester@127.0.0.1:{listening.getsockname()[1]}/x?sslmode=require"
+        with pytest.raises(StoreUnreachable, match=r"does not answer.*SSL"):
+            open_store(url)
 
 
 def test_a_server_that_is_away_may_come_back() -> None:

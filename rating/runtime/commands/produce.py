@@ -58,11 +58,11 @@ def produce(
 
     from ingest.files import read_chunks
     from rating.runtime.figures import plural
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.producing import CHUNK_RECORDS, produce_log
     from rating.runtime.progress import shown_progress
 
-    access = KafkaAccess.read(kafka, kafka_config)
+    access = reached(kafka, kafka_config)
     reader = read_chunks(logs, records_max=min(CHUNK_RECORDS, per_second or CHUNK_RECORDS))
     with shown_progress("Sending") as progress:
         sent = asyncio.run(

@@ -82,11 +82,11 @@ def create(
     \b
     ratecast topics create --kafka localhost:9092 --partitions 12 --replication 3
     """
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.topic_settings import TopicAdmin, wanted_topics
 
     wanted = wanted_topics(partitions, replication, usage_days, topic)
-    with TopicAdmin(KafkaAccess.read(kafka, kafka_config)) as admin:
+    with TopicAdmin(reached(kafka, kafka_config)) as admin:
         made = admin.create(wanted)
         mended = admin.mend(wanted) if update else []
         if not as_json:
@@ -115,11 +115,11 @@ def check(
     \b
     ratecast topics check --kafka localhost:9092 --partitions 12 --replication 3
     """
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.topic_settings import TopicAdmin, wanted_topics
 
     wanted = wanted_topics(partitions, replication, usage_days, topic)
-    with TopicAdmin(KafkaAccess.read(kafka, kafka_config)) as admin:
+    with TopicAdmin(reached(kafka, kafka_config)) as admin:
         _say_differences(admin, wanted, as_json, {})
 
 
