@@ -159,6 +159,11 @@ REFUSED = {
     "unknown authority": ({"ca_file": "stranger.crt"}, "secured", "signed it as ca_file"),
     "expired": ({}, "expired", "certificate has expired; give the broker a new one, or set"),
     "another host": ({}, "elsewhere", "not valid for '127.0.0.1'; reach it by a name that"),
+    "sent astray": (
+        {},
+        "astray",
+        "sends clients on.*no Kafka.* 127.0.0.1:1 .*advertised.listeners",
+    ),
     "no certificate": ({"security_protocol": "SSL"}, "mutual", "name one that.*certificate_file"),
     "no TLS": ({"security_protocol": "SASL_PLAINTEXT"}, "secured", "hangs up on SASL_PLAINTEXT"),
     "TLS too much": ({}, "address", "hangs up on SASL_SSL; set security_protocol"),

@@ -21,16 +21,22 @@ class SecuredKafka(Kafka):
     password: of the user `ratecast`, by PLAIN and by both kinds of SCRAM.
     secured: the listener with TLS and SASL. mutual: one with TLS that asks for a certificate.
     expired, elsewhere: as secured, with a certificate that has expired or is another host's.
+    astray: as secured, but clients are sent on to where nobody listens.
     """
 
     def __init__(self, folder: Path, authority: Authority, password: str) -> None:
-        names = ("SECURED", "MUTUAL", "EXPIRED", "ELSEWHERE")
+        names = ("SECURED", "MUTUAL", "EXPIRED", "ELSEWHERE", "ASTRAY")
         ports = free_ports(len(names))
-        self.secured, self.mutual, self.expired, self.elsewhere = (
+        self.secured, self.mutual, self.expired, self.elsewhere, self.astray = (
             f"127.0.0.1:{port}" for port in ports
         )
         listeners = [
-            Listener(name, port, port, protocol="SSL" if name == "MUTUAL" else "SASL_SSL")
+            Listener(
+                name,
+                port,
+                1 if name == "ASTRAY" else port,
+                protocol="SSL" if name == "MUTUAL" else "SASL_SSL",
+            )
             for name, port in zip(names, ports, strict=True)
         ]
         good = authority.issue("broker")
@@ -49,7 +55,7 @@ class SecuredKafka(Kafka):
         for name, issued in wrong.items():
             settings[f"listener.name.{name}.ssl.keystore.type"] = "PEM"
             settings[f"listener.name.{name}.ssl.keystore.location"] = str(issued.both)
-        for name in ("secured", *wrong):
+        for name in ("secured", "astray", *wrong):
             where = f"listener.name.{name}"
             users = f'user_{USER}="{password}"'
             settings[f"{where}.plain.sasl.jaas.config"] = _login(PLAIN, users)

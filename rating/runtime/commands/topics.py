@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options
+from rating.runtime.commands.options import json_option, kafka_options, prefix_option
 from rating.runtime.failures import FAILED
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def shape_options(function: Any) -> Any:
             show_envvar=True,
             help="The topic of usage records.",
         ),
+        prefix_option,
     ):
         function = option(function)
     return function
@@ -74,6 +75,7 @@ def create(
     replication: int,
     usage_days: int,
     topic: str,
+    prefix: str,
     update: bool,
     as_json: bool,
 ) -> None:
@@ -85,7 +87,7 @@ def create(
     from rating.runtime.kafka_reach import reached
     from rating.runtime.topic_settings import TopicAdmin, wanted_topics
 
-    wanted = wanted_topics(partitions, replication, usage_days, topic)
+    wanted = wanted_topics(partitions, replication, usage_days, topic, prefix)
     with TopicAdmin(reached(kafka, kafka_config)) as admin:
         made = admin.create(wanted)
         mended = admin.mend(wanted) if update else []
@@ -108,6 +110,7 @@ def check(
     replication: int,
     usage_days: int,
     topic: str,
+    prefix: str,
     as_json: bool,
 ) -> None:
     """Say what differs from what ratecast needs, and how to mend it. Exit code 1 if anything does.
@@ -118,7 +121,7 @@ def check(
     from rating.runtime.kafka_reach import reached
     from rating.runtime.topic_settings import TopicAdmin, wanted_topics
 
-    wanted = wanted_topics(partitions, replication, usage_days, topic)
+    wanted = wanted_topics(partitions, replication, usage_days, topic, prefix)
     with TopicAdmin(reached(kafka, kafka_config)) as admin:
         _say_differences(admin, wanted, as_json, {})
 
