@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Address = tuple[str, int]
 
 TIMEOUT_MS = 10_000
+HANG_UPS_MAX, HANG_UP_PAUSE_S = 3, 0.5  # since a broker that starts or ends hangs up, too
 # OpenSSL's reasons to refuse a certificate (x509_vfy.h), other than who signed it.
 EXPIRED, HOST_MISMATCHES = 10, (62, 64)
 
@@ -69,6 +70,15 @@ async def _reach(access: KafkaAccess) -> None:
 
 async def _brokers_named_by(at: Address, options: dict[str, Any]) -> list[Address]:
     """Connect to a broker. Returns: where it says that its cluster's brokers are."""
+    for _ in range(HANG_UPS_MAX - 1):
+        try:
+            return await _ask_brokers(at, options)
+        except (KafkaConnectionError, ConnectionResetError):
+            await asyncio.sleep(HANG_UP_PAUSE_S)
+    return await _ask_brokers(at, options)
+
+
+async def _ask_brokers(at: Address, options: dict[str, Any]) -> list[Address]:
     host, port = at
     connection = await create_conn(host, port, request_timeout_ms=TIMEOUT_MS, **options)
     try:
@@ -125,7 +135,7 @@ def _refusal(address: str, error: Exception, access: KafkaAccess) -> str:
     if isinstance(cause, ssl.SSLError | asyncio.IncompleteReadError | ConnectionResetError):
         return (
             f"{address}: the broker hangs up on {protocol}; set security_protocol to what it asks "
-            "for (TLS is SSL, a password SASL), or check that this is a Kafka broker"
+            "for (TLS is SSL, a password SASL), or see that this is a Kafka broker, and up"
         )
     return (
         f"no Kafka broker answers at {address} ({str(error) or type(error).__name__}); check "
