@@ -68,7 +68,7 @@ IMPATIENT = "connect_timeout=2&tcp_user_timeout=2000&keepalives_idle=1&keepalive
 DISK_BYTES = 192 * 2**20
 ON_SMALL_DISK = {"max_wal_size": "16MB", "min_wal_size": "2MB"}
 FAULTS = {
-    "kill_worker": 6,
+    "kill_worker": 8,
     "stop_worker": 1,
     "add_worker": 1,
     "freeze_worker": 1,

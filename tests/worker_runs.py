@@ -221,6 +221,13 @@ def _sorted(frames: Sequence[pl.DataFrame], *dropped: str) -> pl.DataFrame:
     return frame.sort(frame.columns, nulls_last=True)
 
 
+def _suspense(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Suspended records. Where a line was malformed, a message of it may say so in other words."""
+    rows = pl.concat(frames)
+    worded = pl.when(pl.col("reason") != "malformed").then("detail").alias("detail")
+    return _sorted([rows.with_columns(worded)], "seq", "source")
+
+
 def expected_facts(
     books: Sequence[Book],
     held: dict[int, list[tuple[int, bytes | None]]],
@@ -238,7 +245,7 @@ def expected_facts(
             counts[name] = counts.get(name, 0) + count
     return Facts(
         _sorted([each.charges for each in results]),
-        _sorted([each.suspense for each in results], "source"),
+        _suspense([each.suspense for each in results]),
         _sorted([each.signals for each in results]),
         _sorted([each.accounts for each in results]),
         _sorted([each.orders for each in results]),
@@ -253,7 +260,7 @@ def stored_facts(url: str, partitions: int) -> Facts:
         everything = 10**9
         return Facts(
             _sorted([store.charges_after(0, everything)], "seq"),
-            _sorted([store.suspense_after(0, everything)], "seq", "source"),
+            _suspense([store.suspense_after(0, everything)]),
             _sorted([store.signals_after(0, everything)], "seq"),
             _sorted(list(store.accounts())),
             _sorted(list(store.orders())),
