@@ -6,7 +6,7 @@ import json
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options
+from rating.runtime.commands.options import json_option, kafka_options, topic_option
 from rating.runtime.failures import UNREAD
 
 MESSAGE_RECORDS = 500
@@ -14,9 +14,7 @@ MESSAGE_RECORDS = 500
 
 @click.command()
 @kafka_options(required=True)
-@click.option(
-    "--topic", default="usage", show_default=True, metavar="TOPIC", help="The topic to send to."
-)
+@topic_option("The topic to send to.")
 @click.option(
     "--pack",
     type=click.IntRange(min=1),

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from rating.runtime.commands.options import (
+    books_option,
     json_option,
     kafka_options,
     metrics_option,
     prefix_option,
     store_option,
+    topic_option,
 )
 
 if TYPE_CHECKING:
@@ -22,27 +24,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--tariffs",
-    "books",
-    metavar="BOOK",
-    multiple=True,
-    required=True,
-    envvar="RATECAST_TARIFFS",
-    show_envvar=True,
-    help="A tariff book (TOML). Repeat it for every version that the log's time spans.",
-)
+@books_option
 @kafka_options(required=True)
 @store_option
-@click.option(
-    "--topic",
-    metavar="NAME",
-    default="usage",
-    show_default=True,
-    envvar="RATECAST_TOPIC",
-    show_envvar=True,
-    help="The topic of usage records.",
-)
+@topic_option("The topic of usage records.")
 @click.option(
     "--group",
     metavar="NAME",
