@@ -134,6 +134,7 @@ def worker(
     Exit codes: 0 stopped by SIGTERM or SIGINT; 1 an error; 2 misused; 4 a law of rating does not
     hold. Let a supervisor start it again after 1.
     """
+    from rating.laws import LawBroken
     from rating.runtime.books import books_in_force
     from rating.runtime.consumption import Consumption, ConsumptionOptions
     from rating.runtime.kafka_access import KafkaAccess
@@ -161,9 +162,14 @@ def worker(
     with open_store(store) as opened, probed(metrics, measured.registry, health):
         in_force = books_in_force(loaded, opened)
         publishing = _publishing(store, access, prefix, measured) if publish else None
-        run_worker(
-            lambda: Consumption(in_force, opened, access, options, measured, health), publishing
-        )
+        try:
+            run_worker(
+                lambda: Consumption(in_force, opened, access, options, measured, health), publishing
+            )
+        except LawBroken:
+            if metrics is not None:
+                health.await_reader()
+            raise
 
 
 def _publishing(
