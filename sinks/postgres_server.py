@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import resources
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
@@ -277,7 +278,7 @@ class Links:
         prepare: Callable[[psycopg.Connection], None] | None = None,
     ) -> None:
         self.place = shown_url(url)
-        self._new = lambda: Link(url, settings, prepare)
+        self._new = partial(Link, url, settings, prepare)
         self._idle: deque[Link] = deque()  # whose ends are taken and given by one thread at a time
         self._room = BoundedSemaphore(LINKS_MAX)
         self._closed = False
