@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import astuple
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -69,7 +70,7 @@ class PostgresStore(PagedStore):
         self._writer = open_writer(url, _make_staging) if create else None
         # Readers have their own connection, and so never see a transaction that is not committed.
         self._reader = open_reader(url)
-        self._months: set[Any] = set()  # that this store has seen to have a partition
+        self._months: set[date] = set()  # that this store has seen to have a partition
 
     @property
     def url(self) -> str:
@@ -173,11 +174,13 @@ class PostgresStore(PagedStore):
 
     def _make_months(self, charges: pl.DataFrame) -> None:
         """See to it that every month of these charges has its partition, and the one after it."""
-        billed = charges.filter(pl.col("slot").is_between(*MONTHS_MS, closed="left"))
-        month = pl.from_epoch("slot", "ms").dt.truncate("1mo").cast(pl.Date)
-        found = billed.select(month.unique()).to_series()
-        following = found.dt.offset_by("1mo")
-        for new in sorted({*found, *following} - self._months):
+        first_ms, end_ms = MONTHS_MS
+        slots_ms = [
+            at_ms for at_ms in charges["slot"].unique().to_list() if first_ms <= at_ms < end_ms
+        ]
+        found = {month_of(slot_ms) for slot_ms in slots_ms}
+        following = {(month + timedelta(days=31)).replace(day=1) for month in found}
+        for new in sorted((found | following) - self._months):
             with self._writing() as connection:
                 connection.execute("SELECT make_month(%s)", (new,))
             self._months.add(new)
@@ -330,6 +333,11 @@ class PostgresStore(PagedStore):
             return LawInputs(counts=_counts(connection), **sums)
 
 
+def month_of(time_ms: int) -> date:
+    """Give the first day of an instant's month in UTC."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).date().replace(day=1)
+
+
 # --- a commit's steps -----------------------------------------------------------------------------
 
 
@@ -342,12 +350,13 @@ def _copy_lines(
     connection: psycopg.Connection, table: str, rows: pl.DataFrame, schema: pl.Schema, batch: int
 ) -> None:
     """Bring a batch's rows, which are numbered in its last step."""
-    lines = rows.select(
-        pl.lit(batch, pl.Int64).alias("batch"),
-        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"),
-        *schema.names(),
-    )
-    _copy(connection, table, lines, pl.Schema({**LINE, **schema}))
+    if rows.is_empty():
+        return
+    lines = {
+        "batch": pl.Series([batch], dtype=pl.Int64).new_from_index(0, rows.height),
+        "line": pl.Series(range(1, rows.height + 1), dtype=pl.Int64),
+    }
+    _copy(connection, table, rows.with_columns(**lines), pl.Schema({**LINE, **schema}))
 
 
 def _copy(
@@ -356,7 +365,8 @@ def _copy(
     """Bring rows into a table."""
     if rows.is_empty():
         return
-    written = encode_csv(rows.select(schema.names()).cast(schema))
+    ordered = rows.select(schema.names())
+    written = encode_csv(ordered if ordered.schema == schema else ordered.cast(schema))
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
         sql.Identifier(table), _columns(schema)
     )
