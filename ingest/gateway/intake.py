@@ -17,6 +17,7 @@ from ingest.gateway.group_commit import LogUnavailable
 from ingest.gateway.limits import Buckets, Limit
 from ingest.gateway.problems import no_credentials, retry_later
 from ingest.gateway.senders import Anonymous, Backend
+from rating.schemas import RECORD_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,13 +121,4 @@ class Intake:
         return [(f"account {sender.binding.account}", self.options.account_limit)]
 
 
-COUNTED = {
-    "view",
-    "account.open",
-    "account.subscribe",
-    "account.unsubscribe",
-    "balance.topup",
-    "order.purchase",
-    "order.cancel",
-    SUSPENDED_TYPE,
-}
+COUNTED = {*filter(None, RECORD_TYPES), SUSPENDED_TYPE}
