@@ -15,17 +15,8 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from rating.schemas import (
-    ACCOUNTS,
-    CHARGE_EVIDENCE,
-    CHARGES,
-    ORDERS,
-    SESSIONS,
-    SIGNALS,
-    SUSPENSE,
-    SourcePosition,
-    StateChunk,
-)
+from rating.schemas import ACCOUNTS, ORDERS, SIGNALS, SUSPENSE, SourcePosition, StateChunk
+from sinks.pages import EVER_MS, NEVER_MS, SEQ, STORED_CHARGES, STORED_SESSIONS, PagedStore
 from sinks.postgres_claim import PostgresClaim
 from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
 from sinks.postgres_queries import (
@@ -61,20 +52,18 @@ if TYPE_CHECKING:
 
     from rating.schemas import BatchResult, Commit
 
-SEQ: dict[str, pl.DataType] = {"seq": pl.Int64()}
-STORED_CHARGES = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
-STORED_SESSIONS = pl.Schema({"partition": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
 LINE = {"batch": pl.Int64(), "line": pl.Int64()}
-EVER_MS, NEVER_MS = -(2**62), 2**62
 MONTHS_MS = (946_684_800_000, 4_102_444_800_000)  # 2000 to 2099; the schema has tables for the rest
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-class PostgresStore:
+class PostgresStore(PagedStore):
     """A billing store in the database at `url`, made if it is missing unless create is False.
 
     Raises: StoreError. The contract is `sinks.store.BillingStore`.
     """
+
+    SESSION_NUMBER = "number"
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         self._url = url
@@ -247,18 +236,6 @@ class PostgresStore:
         with self._reading() as connection:
             return _last_seq(connection, kind)
 
-    def charges_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next charges: seq, CHARGES and CHARGE_EVIDENCE, ascending by seq."""
-        return self._rows_after("charges", STORED_CHARGES, seq, limit, upto_seq)
-
-    def suspense_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next suspense rows: seq and SUSPENSE, ascending by seq."""
-        return self._rows_after("suspense", SUSPENSE, seq, limit, upto_seq)
-
-    def signals_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next signals: seq and SIGNALS, ascending by seq."""
-        return self._rows_after("signals", SIGNALS, seq, limit, upto_seq)
-
     def _rows_after(
         self, kind: Kind, schema: pl.Schema, seq: int, limit: int, upto_seq: int | None
     ) -> pl.DataFrame:
@@ -323,44 +300,16 @@ class PostgresStore:
         with self._reading() as connection:
             return _select(connection, {**SEQ, **STORED_CHARGES}, rest, {"seq": SEQ_OF_CHARGE})
 
-    def accounts(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give all accounts (ACCOUNTS) in pages, ascending by account."""
-        return self._pages("accounts", ACCOUNTS, ("account",), ("",), rows)
-
-    def orders(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give all orders (ORDERS) in pages, ascending by account and order."""
-        return self._pages("orders", ORDERS, ("account", "order"), ("", ""), rows)
-
-    def open_sessions(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give the open sessions (as_of_ms and SESSIONS) in pages, as last written."""
-        schema = pl.Schema({"number": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
-        for page in self._pages("open_sessions", schema, ("number",), (0,), rows):
-            yield page.drop("number")
-
-    def _pages(
-        self,
-        table: str,
-        schema: pl.Schema,
-        key: Sequence[str],
-        before: Sequence[Any],
-        rows: int,
-    ) -> Iterator[pl.DataFrame]:
-        """Give a table in pages by its key, from the row after `before` on.
-
-        Each page is read on its own, so that a slow consumer holds nothing up.
-        """
+    def _page(
+        self, table: str, schema: pl.Schema, key: Sequence[str], before: Sequence[Any], rows: int
+    ) -> pl.DataFrame:
         columns = _columns(key)
-        while True:
-            last = [_stored(part) for part in before]
-            rest = sql.SQL("FROM {} WHERE ({}) > ({}) ORDER BY {} LIMIT {}").format(
-                sql.Identifier(table), columns, sql.SQL(", ").join(last), columns, rows
-            )
-            with self._reading() as connection:
-                page = _select(connection, schema, rest)
-            if page.is_empty():
-                return
-            yield page
-            before = page.select(key).row(-1)
+        last = sql.SQL(", ").join(_stored(part) for part in before)
+        rest = sql.SQL("FROM {} WHERE ({}) > ({}) ORDER BY {} LIMIT {}").format(
+            sql.Identifier(table), columns, last, columns, rows
+        )
+        with self._reading() as connection:
+            return _select(connection, schema, rest)
 
     def summary(self) -> Summary:
         """Add up what the store holds. Reads every charge once."""

@@ -459,22 +459,11 @@ def test_an_accounts_charges_are_found_by_slot(store: BillingStore) -> None:
 
 
 def test_open_sessions_are_those_last_written_of_each_partition(store: BillingStore) -> None:
-    row = {
-        "account": "anna",
-        "device": "tv",
-        "session": "s",
-        "content": "svt1",
-        "kind": "channel",
-        "quality": "",
-        "playing": True,
-        "start": 1,
-        "last": 2,
-        "seen": 3,
-        "watched_ms": 1,
-    }
-    store.replace_open_sessions(stored.sessions(row, {**row, "session": "gone"}), 10)
-    store.replace_open_sessions(stored.sessions({**row, "account": "bo"}), 15, partition=1)
-    store.replace_open_sessions(stored.sessions({**row, "playing": False}), 20)
+    store.replace_open_sessions(
+        stored.sessions(stored.session(), stored.session(session="gone")), 10
+    )
+    store.replace_open_sessions(stored.sessions(stored.session(account="bo")), 15, partition=1)
+    store.replace_open_sessions(stored.sessions(stored.session(playing=False)), 20)
     found = pl.concat(store.open_sessions()).sort("account")
     assert found["as_of_ms"].to_list() == [20, 15]
     assert found["account"].to_list() == ["anna", "bo"]

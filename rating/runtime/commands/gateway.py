@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rating.runtime.commands.options import kafka_options
+from rating.runtime.commands.options import address, kafka_options, topic_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ingest.gateway.metrics import Metrics
     from rating.runtime.kafka_access import KafkaAccess
 
-PORT_MAX = 65_535
 COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 
 
@@ -24,7 +23,7 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 @click.option("--log", "folder", metavar="DIR", help="Write the log into this folder.")
 @kafka_options(required=False)
 @click.option("--unpacked", is_flag=True, hidden=True, help="One record a message; for benchmarks.")
-@click.option("--topic", default="usage", show_default=True, help="The topic of the usage log.")
+@topic_option("The topic of the usage log.")
 @click.option(
     "--keys",
     metavar="FILE",
@@ -34,6 +33,7 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 @click.option(
     "--listen",
     metavar="HOST:PORT",
+    callback=address,
     default="127.0.0.1:8080",
     show_default=True,
     help="Where to listen; port 0 takes a free one.",
@@ -123,7 +123,7 @@ def gateway(
     kafka_config: str | None,
     topic: str,
     keys: str,
-    listen: str,
+    listen: tuple[str, int],
     proxies: tuple[str, ...],
     segment: int,
     **asked: Any,
@@ -156,7 +156,7 @@ def gateway(
         raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
     # A folder that is named goes before a broker that only the environment names.
     access = KafkaAccess.read(kafka, kafka_config) if kafka and not folder else None
-    host, port = address(listen)
+    host, port = listen
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     metrics = Metrics()
     log = chosen_log(folder, access, topic, segment, metrics, is_packed=not asked["unpacked"])
@@ -192,14 +192,6 @@ def options_of(asked: Mapping[str, Any]) -> Options:
         access_log=asked["access_log"],
         cmcd=CmcdOptions(rungs(asked["ladder"] or ""), asked["kind"]),
     )
-
-
-def address(listen: str) -> tuple[str, int]:
-    """Where to listen. Raises: UsageError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > PORT_MAX:
-        raise click.UsageError(f"--listen {listen}: give HOST:PORT, such as 0.0.0.0:8080")
-    return host.strip("[]"), int(port)
 
 
 def chosen_log(
