@@ -150,12 +150,12 @@ def gateway(
     from ingest.gateway.metrics import Metrics
     from ingest.gateway.server import serve
     from ingest.gateway.viewing import compile_readers
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
 
     if folder and click.get_current_context().get_parameter_source("kafka") is COMMAND_LINE:
         raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
     # A folder that is named goes before a broker that only the environment names.
-    access = KafkaAccess.read(kafka, kafka_config) if kafka and not folder else None
+    access = reached(kafka, kafka_config) if kafka and not folder else None
     host, port = listen
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     metrics = Metrics()
