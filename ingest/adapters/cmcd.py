@@ -193,11 +193,12 @@ def adapt_request(
     binding: Binding | None,
     received_ms: int,
     *,
+    sent_ms: int | None = None,
     trace: Trace | None = None,
     options: Options | None = None,
 ) -> Adapted:
     """Turn the CMCD of a media request into usage records: none, if it is of request mode."""
-    upload = Upload(binding, received_ms, None, trace or Trace(), options or Options())
+    upload = Upload(binding, received_ms, sent_ms, trace or Trace(), options or Options())
     try:
         record: Record | Rejected | None = cmcd.read_request(headers, query)
     except Rejected as rejected:

@@ -12,6 +12,8 @@ import sys
 from typing import Any, Final
 
 from ingest.gateway.problems import MEDIA_TYPE
+from ingest.gateway.sent import SECONDS, SENT_HEADER
+from ingest.gateway.sent import TIME_MS_MAX as SENT_MS_MAX
 from ingest.gateway.tokens import LIFE_S, LIFE_S_MAX, TEXT_CHARACTERS_MAX
 from rating.schemas import TIME_MS_MAX, TIME_MS_MIN
 
@@ -210,6 +212,21 @@ def backend_route(
     }
 
 
+SENT: JsonObject = {
+    "name": SENT_HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {
+        "anyOf": [
+            {"type": "integer", "minimum": SECONDS.stop, "maximum": SENT_MS_MAX - 1},
+            {"type": "integer", "minimum": 0, "maximum": SECONDS.start - 1},
+        ]
+    },
+    "description": (
+        "When the player sent this, in milliseconds since 1970 by its own clock, set anew each time "
+        "that it is sent. By it, a wrong clock is put right, and a late report is known for late."
+    ),
+}
 EVENTS: JsonObject = {
     "post": {
         "operationId": "post_events",
@@ -219,6 +236,7 @@ EVENTS: JsonObject = {
             "token. Records are taken whole: one that is malformed is logged and suspended."
         ),
         "security": [{"api_key": []}, {"session_token": []}],
+        "parameters": [SENT],
         "requestBody": {
             "required": True,
             "content": {
@@ -258,7 +276,7 @@ def cmcd_route(operation: str, parameters: list[JsonObject]) -> JsonObject:
                 "kept in suspense and never charged; its sender is told 204 all the same."
             ),
             "security": [{}, {"session_token": []}],
-            "parameters": parameters,
+            "parameters": [*parameters, SENT],
             "requestBody": CMCD_BODY,
             "responses": {
                 **NO_CONTENT,
@@ -277,7 +295,7 @@ def mirror_route() -> JsonObject:
             "operationId": "mirror",
             "summary": "A media request as an edge mirrors it, with CMCD in its query or headers",
             "security": [{}, {"session_token": []}, {"api_key": []}],
-            "parameters": [path, query],
+            "parameters": [path, query, SENT],
             "responses": {**NO_CONTENT, **refusals("400", "401", "410", "413", "429", "503")},
         }
     }

@@ -18,6 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 
 TITLES = {
     "bad-body": "The body cannot be read",
+    "bad-header": "A header cannot be read",
     "bad-record": "A record is malformed",
     "no-credentials": "Credentials are missing or not known",
     "not-allowed": "The key may not do this",

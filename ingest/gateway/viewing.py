@@ -22,6 +22,7 @@ from ingest.gateway.reports import (
     within_token,
 )
 from ingest.gateway.senders import Anonymous, Backend, identify
+from ingest.gateway.sent import sent_ms
 from ingest.gateway.traces import Traces
 from ingest.json_lines import decode_lines
 
@@ -77,6 +78,7 @@ class Viewing:
         if not body.strip() and "ce-specversion" not in request.headers:
             raise Problem(400, "bad-body", "the body is empty; send at least one record")
         headers = dict(request.headers.items())
+        sent = sent_ms(headers)
         received_ms = self._intake.log.received_ms()
         binding = sender.binding
         if binding is None and isinstance(sender, Backend):
@@ -85,7 +87,7 @@ class Viewing:
                 sender.need(SCOPE_OF_TYPES.get(type_, "events"))
         else:
             assert binding is not None
-            lines = bound_event_lines(headers, body, binding, received_ms)
+            lines = bound_event_lines(headers, body, binding, received_ms, sent)
         await self._intake.append(sender, lines)
         if binding is not None and binding.why_over:
             raise session_over(binding)
@@ -97,6 +99,7 @@ class Viewing:
         self._intake.let_pass(sender)
         check_type(request, CMCD_TYPES)
         body = await self._intake.body(request, sender)
+        sent = sent_ms(request.headers)
         return await self._take_cmcd(
             sender,
             body,
@@ -105,6 +108,7 @@ class Viewing:
                 binding,
                 received_ms,
                 media=media_type(request),
+                sent_ms=sent,
                 trace=self._traces.of(binding),
                 options=self._intake.options.cmcd,
             ),
@@ -116,6 +120,7 @@ class Viewing:
         self._intake.let_pass(sender)
         headers = dict(request.headers.items())
         query = request.url.query
+        sent = sent_ms(headers)
         if asks_for_media(headers, query):
             return Response(status_code=204)
         said = [text for name, text in headers.items() if name.startswith("cmcd-")]
@@ -128,6 +133,7 @@ class Viewing:
                 query,
                 binding,
                 received_ms,
+                sent_ms=sent,
                 trace=self._traces.of(binding),
                 options=self._intake.options.cmcd,
             ),
