@@ -28,16 +28,18 @@ CLOCK_AHEAD_MS = 5 * 60_000
 
 
 class FolderLog:
-    """A log in a folder. Raises, at `open`: FolderLogError, OSError."""
+    """A log in a folder. name: of its segments. Raises, at `open`: FolderLogError, OSError."""
 
     def __init__(
         self,
         folder: Path,
         *,
+        name: str = "usage",
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         on_group: Callable[[int, float], None] = lambda _lines, _elapsed_s: None,
     ) -> None:
         self._folder = folder
+        self._name = name
         self._segment_bytes_max = segment_bytes_max
         self._on_group = on_group
         self._thread = ThreadPoolExecutor(1, "usage-log")
@@ -47,8 +49,8 @@ class FolderLog:
         """Take the folder, and go on behind the last whole line."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self._folder)
-        segments = sorted(self._folder.glob("usage-????????.ndjson"))
-        self._number = int(segments[-1].stem.removeprefix("usage-")) if segments else 0
+        segments = sorted(self._folder.glob(f"{self._name}-????????.ndjson"))
+        self._number = int(segments[-1].stem.removeprefix(f"{self._name}-")) if segments else 0
         last_ms = _last_received_ms(segments)
         self._clock = ReceivedClock(last_ms)
         if last_ms - ReceivedClock().now_ms() > CLOCK_AHEAD_MS:
@@ -119,7 +121,7 @@ class FolderLog:
 
     def _next_segment(self) -> None:
         """Begin a new segment, whose name is durable before anything is in it."""
-        path = self._folder / f"usage-{self._number + 1:08}.ndjson"
+        path = self._folder / f"{self._name}-{self._number + 1:08}.ndjson"
         segment = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
         _sync_folder(self._folder)
         if self._file >= 0:

@@ -25,7 +25,10 @@ TOKEN_CHARACTERS_MAX = 4096
 TEXT_CHARACTERS_MAX = 128
 LIFE_S_MAX = 7 * 24 * 3600
 LIFE_S = 6 * 3600
-REQUIRED = ("sub", "device", "session")
+BOX_LIFE_S_MAX = 400 * 24 * 3600
+BOX_LIFE_S = 90 * 24 * 3600
+REQUIRED = ("sub", "device")
+SESSION = "session"
 OPTIONAL = ("content", "kind", "quality")
 SKEW_S = 30
 
@@ -40,6 +43,7 @@ class Binding:
 
     why_over: why the session is over; empty while it goes on.
 
+    session: empty in the token of a set-top box, which says itself which sessions it had.
     content, kind, quality: None where the report's own count.
     """
 
@@ -66,12 +70,15 @@ def mint(
     expires_s: int,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """Sign a token. expires_s: seconds since the epoch. more: content, kind, quality."""
+    """Sign a token. expires_s: seconds since the epoch. more: content, kind, quality.
+
+    session: empty for a set-top box, which is bound to its account and to no session.
+    """
     claims = {
         "aud": AUDIENCE,
         "sub": account,
         "device": device,
-        "session": session,
+        **({SESSION: session} if session else {}),
         "iat": int(time.time()),
         "exp": expires_s,
         **(more or {}),
@@ -122,7 +129,7 @@ def _checking(key: SigningKey) -> Any:
 
 def _binding(claims: Mapping[str, Any]) -> Binding:
     texts = [claims[name] for name in REQUIRED]
-    texts += [claims[name] for name in OPTIONAL if name in claims]
+    texts += [claims[name] for name in (SESSION, *OPTIONAL) if name in claims]
     for text in texts:
         if not isinstance(text, str) or not 0 < len(text) <= TEXT_CHARACTERS_MAX:
             raise TokenRefused(f"a claim is no text of 1 to {TEXT_CHARACTERS_MAX} characters")
@@ -131,7 +138,7 @@ def _binding(claims: Mapping[str, Any]) -> Binding:
     return Binding(
         claims["sub"],
         claims["device"],
-        claims["session"],
+        claims.get(SESSION, ""),
         claims.get("content"),
         claims.get("kind"),
         claims.get("quality"),
