@@ -74,6 +74,16 @@ class FolderLog:
         """Return once the lines are on the disk. Raises: LogUnavailable."""
         await self._commit.append(lines)
 
+    async def last_lines(self, bytes_max: int) -> list[bytes]:
+        """Its last whole lines, at most about so many bytes of them, in their order."""
+        parts: list[bytes] = []
+        for segment in sorted(self._folder.glob(f"{self._name}-????????.ndjson"), reverse=True):
+            if bytes_max <= 0:
+                break
+            parts.append(_last_bytes(segment, bytes_max))
+            bytes_max -= len(parts[-1])
+        return [line for part in reversed(parts) for line in part.split(b"\n") if line]
+
     async def close(self) -> None:
         """Finish what was appended, and let the folder go."""
         await self._commit.close()
@@ -161,6 +171,16 @@ def _cut_torn_tail(segment: int) -> int:
         os.ftruncate(segment, from_byte + whole_bytes)
         os.fsync(segment)
     return from_byte + whole_bytes
+
+
+def _last_bytes(segment: Path, bytes_max: int) -> bytes:
+    """The whole lines within the last bytes of a segment."""
+    with segment.open("rb") as opened:
+        begin = max(0, os.fstat(opened.fileno()).st_size - bytes_max)
+        opened.seek(begin)
+        content = opened.read()
+    # What the first of the bytes belong to began before them.
+    return content.partition(b"\n")[2] if begin else content
 
 
 def _last_received_ms(segments: list[Path]) -> int:

@@ -18,6 +18,7 @@ from aiokafka.partitioner import murmur2
 
 from ingest.gateway.errors import KafkaLogError
 from ingest.gateway.group_commit import GroupCommit, LogUnavailable, ReceivedClock
+from ingest.gateway.kafka_tail import last_values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -86,6 +87,16 @@ class KafkaLog:
     async def append(self, lines: Sequence[LogLine]) -> None:
         """Return once all in-sync replicas have the lines. Raises: LogUnavailable."""
         await self._commit.append(lines)
+
+    async def last_lines(self, bytes_max: int) -> list[bytes]:
+        """The last lines of each partition, in its order. Raises: KafkaLogError."""
+        try:
+            values = await last_values(
+                self._client_options, self._topic, self._partition_count, bytes_max
+            )
+        except TimeoutError:
+            return []
+        return [line for value in values for line in value.split(b"\n") if line]
 
     async def close(self) -> None:
         """Finish what was appended, and disconnect."""

@@ -23,7 +23,7 @@ from ingest.gateway.reports import (
 )
 from ingest.gateway.senders import Anonymous, Backend, identify
 from ingest.gateway.sent import sent_ms
-from ingest.gateway.traces import Traces
+from ingest.gateway.turns import Turns
 from ingest.json_lines import decode_lines
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class Viewing:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._traces = Traces()
+        self._traces = intake.traces
+        self._turns = Turns()
 
     async def post_events(self, request: Request) -> Response:
         """Take usage records, native or as CloudEvents."""
@@ -144,15 +145,17 @@ class Viewing:
     ) -> Response:
         """Log a report: that of a viewer as usage, any other one as it came."""
         binding = None if isinstance(sender, Anonymous) else sender.binding
-        received_ms = self._intake.log.received_ms()
         if binding is None:
             why = sender.why if isinstance(sender, Anonymous) else NOT_PASSED_ON
-            await self._intake.append(sender, unbound_lines(raw, why, received_ms))
+            lines = unbound_lines(raw, why, self._intake.log.received_ms())
+            await self._intake.append(sender, lines)
             return Response(status_code=204)
-        adapted = adapt(binding, received_ms)
-        reading = within_token(adapted.reading, binding)
-        await self._intake.append(sender, to_log_lines(reading, received_ms))
-        self._traces.keep(binding, adapted.trace)
+        async with self._turns.of((binding.account, binding.device, binding.session)):
+            received_ms = self._intake.log.received_ms()
+            adapted = adapt(binding, received_ms)
+            reading = within_token(adapted.reading, binding)
+            await self._intake.append(sender, to_log_lines(reading, received_ms))
+            self._traces.keep(binding, adapted.trace)
         if binding.why_over:
             raise session_over(binding)
         return Response(status_code=204)

@@ -16,7 +16,6 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from services.gateway import RunningGateway
 
@@ -26,6 +25,8 @@ from ingest.gateway.tokens import mint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import httpx
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "examples/mappings/tr135-events.toml"

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from ingest.adapters.mapped_json import JsonMapping
     from ingest.gateway.boxes import BoxFolder
     from ingest.gateway.group_commit import UsageLog
-    from ingest.gateway.intake import Options
+    from ingest.gateway.intake import Intake, Options
     from ingest.gateway.metrics import Metrics
+    from ingest.gateway.server import Part
     from rating.runtime.kafka_access import KafkaAccess
 
 PORT_MAX = 65_535
@@ -180,7 +181,7 @@ def gateway(
     where = folder if folder is not None else f"{kafka}, topic {topic}"
     serve(
         build_app(intake, box_folder, events),
-        [log, *([box_folder] if box_folder else [])],
+        parts_of(intake, box_folder),
         host,
         port,
         said=lambda url: click.echo(f"Listening on {url}; the log is {where}.", err=True),
@@ -207,6 +208,15 @@ def boxes_of(folder: str | None, events: str | None) -> tuple[BoxFolder | None, 
     if events is not None:
         mapping = load_json_mapping(Path(events).read_text(encoding="utf-8"), events)
     return BoxFolder(Path(folder)), mapping
+
+
+def parts_of(intake: Intake, box_folder: BoxFolder | None) -> list[Part]:
+    """What is open while the gateway serves, in this order."""
+    from ingest.gateway.recall import Recall
+
+    boxes = [] if box_folder is None else [box_folder]
+    memory = None if box_folder is None else box_folder.memory
+    return [intake.log, *boxes, Recall(intake.log, intake.traces, memory)]
 
 
 def options_of(asked: Mapping[str, Any]) -> Options:
