@@ -542,39 +542,3 @@ def collected_ms(time: Any) -> int | None:
     if isinstance(found, str):
         return rfc_3339_ms(found)
     return found if isinstance(found, int) and abs(found) < 2**62 else None
-
-
-def counter_deltas(counters: pl.DataFrame) -> pl.DataFrame:
-    """What was watched between each two reports of one counter.
-
-    counters: rows of COUNTERS, of any number of bodies; repeats are dropped. Rows without a time
-    cannot be put in order and are left out.
-    Returns: device, account, service, channel, from_ms, to_ms, watched_s, is_reset. A counter that
-    fell, or whose reset time changed, began again: all that it shows was watched since, and
-    `is_reset` says that what was watched just before may be missing.
-    """
-    key = ["device", "service", "channel"]
-    ordered = (
-        counters.filter(pl.col("collected").is_not_null())
-        .unique([*key, "collected", "duration_s", "reset"], maintain_order=True)
-        .sort([*key, "collected"], maintain_order=True)
-    )
-    before = ordered.with_columns(
-        pl.col("collected").shift(1).over(key).alias("from_ms"),
-        pl.col("duration_s").shift(1).over(key).alias("duration_before_s"),
-        pl.col("reset").shift(1).over(key).alias("reset_before"),
-    ).filter(pl.col("from_ms").is_not_null())
-    is_reset = (pl.col("duration_s") < pl.col("duration_before_s")) | pl.col("reset").ne_missing(
-        pl.col("reset_before")
-    )
-    watched = pl.col("duration_s") - pl.when(is_reset).then(0).otherwise("duration_before_s")
-    return before.select(
-        "device",
-        "account",
-        "service",
-        "channel",
-        "from_ms",
-        pl.col("collected").alias("to_ms"),
-        watched.alias("watched_s"),
-        is_reset.alias("is_reset"),
-    )

@@ -7,7 +7,6 @@ Source: TR-369 annex on HTTP bulk data collection (R-BULK.0 to 8), which is TR-1
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -15,8 +14,9 @@ from starlette.responses import JSONResponse, Response
 
 from ingest.adapters import bulk_data
 from ingest.adapters.bulk_data import Arrival, Box, Owner
-from ingest.adapters.canonical import LogLine, to_log_lines
+from ingest.adapters.canonical import to_log_lines
 from ingest.adapters.mapped_json import JsonMapping
+from ingest.gateway.box_counters import NAME, counter_lines
 from ingest.gateway.box_memory import BoxMemory
 from ingest.gateway.folder_log import FolderLog
 from ingest.gateway.group_commit import LogUnavailable
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 BULK_TYPES = ("application/json", "text/csv")
 ACCOUNT_HEADER = "Ratecast-Account"
 SCHEMES = 'Basic realm="ratecast", Bearer'
-COUNTERS = "counters"
 MEMORY = "boxes.db"
 NO_EVENTS = JsonMapping("(none: start the gateway with --box-events FILE)", (), (), ())
 
@@ -55,7 +54,7 @@ class BoxFolder:
 
     def __init__(self, folder: Path) -> None:
         self.memory = BoxMemory(folder / MEMORY)
-        self.counters = FolderLog(folder, name=COUNTERS)
+        self.counters = FolderLog(folder, name=NAME)
 
     async def open(self) -> None:
         """Take the folder. Raises: FolderLogError, OSError."""
@@ -129,10 +128,7 @@ class Boxes:
         """Return once the counters are on the disk. Raises: Problem 503."""
         if not len(counters):
             return
-        lines = [
-            LogLine("", json.dumps(row | {"received": received_ms}, separators=(",", ":")).encode())
-            for row in counters.to_dicts()
-        ]
+        lines = counter_lines(counters, received_ms)
         try:
             await folder.counters.append(lines)
         except LogUnavailable as failure:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from services.gateway import RunningGateway
+from services.gateway import COMMAND, RunningGateway, environment
+from services.website import BOOK
 
 from ingest.gateway.key_file import changed_keys, create_api_key
 from ingest.gateway.keys import read_keys
@@ -339,6 +340,42 @@ def test_counters_are_kept_once_they_are_answered(gateway: RunningGateway) -> No
     rows = [json.loads(line) for line in segment.read_text().splitlines()]
     (row,) = [row for row in rows if row["account"] == "counted"]
     assert (row["channel"], row["duration_s"], row["device"]) == ("ch-1", 5400, "box-counted")
+
+
+def ratecast(*words: str) -> str:
+    done = subprocess.run(
+        [*COMMAND, *words], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    return done.stdout
+
+
+def test_from_a_box_to_its_charge_and_to_its_counters(tmp_path: Path) -> None:
+    """Two channels were on for a quarter of an hour each; of the second the event log says nothing."""
+    running = start(tmp_path)
+    hour_ms = (int(time.time() * 1000) // HOUR_MS - 2) * HOUR_MS
+    beats = [(number, "alive", 60 * number) for number in range(1, 15)]
+    log = [(0, "start session", 0), *beats, (15, "stop session", 900)]
+    names = {f"{STATS}.Channel.{n}.Name": f"ch-{n}" for n in (1, 2)}
+    counts = [{f"{STATS}.Channel.{n}.Duration": 7 + on for n in (1, 2)} for on in (0, 900)]
+    first = report(hour_ms + 600_000, collected_ms=hour_ms - 60_000) | names | counts[0]
+    last = report(hour_ms + 600_000, *log, collected_ms=hour_ms + HOUR_MS + 60_000)
+    sent = {"Ratecast-Sent": str(int(time.time() * 1000))}
+    answer = post(
+        running, token_of(running, "cy"), body_of(first, last | names | counts[1]), JSON | sent
+    )
+    assert answer.json() == {"accepted": 16, "suspended": 0, "repeats": 0, "counters": 4}
+    assert running.stop() == 0
+    store = str(tmp_path / "bills.db")
+    ratecast("rate", "--tariffs", str(BOOK), "--store", store, str(running.log_folder))
+    words = ("reconcile", "--store", store, "--boxes", str(tmp_path / "boxes"), "--json")
+    said = json.loads(ratecast(*words))["boxes"]
+    channels = {verdict: sums["channels"] for verdict, sums in said["verdicts"].items()}
+    assert channels == {
+        "agrees": 1, "leakage": 0, "unreported": 1, "over_reported": 0, "uncounted": 0,
+    }  # fmt: skip
+    assert said["verdicts"]["agrees"]["charged_ms"] == 900_000
+    assert [row["content"] for row in said["worst"]] == ["ch-2"]
 
 
 SAMPLES = re.findall(

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.adapters.bulk_data import BulkReading, Owner, counter_deltas, device_of, read
+from ingest.adapters.audience import counter_deltas
+from ingest.adapters.bulk_data import BulkReading, Owner, device_of, read
 from ingest.adapters.mapped_json import load_json_mapping
 from ingest.json_exact import MalformedError
 
