@@ -29,7 +29,7 @@ BATCH_RECORDS = 200_000
 @click.option(
     "--parquet",
     metavar="DIR",
-    help="Also bring the Parquet files in DIR up to date with the store.",
+    help="Also bring the Parquet files in DIR up to date with the store; with --follow, as it goes on.",
 )
 @click.option(
     "--close",
@@ -90,6 +90,11 @@ def rate(
         raise click.UsageError("--follow reads files and folders; standard input ends by itself")
     loaded = load_books(books, strict=False)
     with open_store(store) as opened:
+
+        def bring_up_to_date() -> None:
+            if parquet is not None:
+                write_parquet(opened, parquet)
+
         with shown_progress("Rating") as progress, set_by_signals(follow) as stop:
             summary = rate_files(
                 loaded,
@@ -98,10 +103,9 @@ def rate(
                 close=close,
                 batch_records=batch,
                 progress=progress,
-                follow=Following(stop, warn) if follow else None,
+                follow=Following(stop, warn, bring_up_to_date) if follow else None,
             )
-        if parquet is not None:
-            write_parquet(opened, parquet)
+        bring_up_to_date()
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))
     if not follow:
         for source in summary.unreadable:
