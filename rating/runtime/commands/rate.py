@@ -82,7 +82,7 @@ def rate(
     from rating.runtime.stopping import set_by_signals
     from rating.runtime.summary import as_json as summary_json
     from rating.runtime.summary import as_text
-    from sinks.parquet import write_parquet
+    from sinks.parquet import ParquetError, write_parquet
     from sinks.store import open_store
     from tariffs.load import load_books
 
@@ -95,6 +95,13 @@ def rate(
             if parquet is not None:
                 write_parquet(opened, parquet)
 
+        def try_meanwhile() -> None:
+            try:
+                bring_up_to_date()
+            except (ParquetError, OSError) as error:
+                # Rating goes on: the files can be made from the store at any time.
+                click.echo(f"Warning: {error}", err=True)
+
         with shown_progress("Rating") as progress, set_by_signals(follow) as stop:
             summary = rate_files(
                 loaded,
@@ -103,7 +110,7 @@ def rate(
                 close=close,
                 batch_records=batch,
                 progress=progress,
-                follow=Following(stop, warn, bring_up_to_date) if follow else None,
+                follow=Following(stop, warn, try_meanwhile) if follow else None,
             )
         bring_up_to_date()
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))
