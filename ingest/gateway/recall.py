@@ -43,6 +43,8 @@ class Recall:
                 continue
             session = session_of(fields)
             self._traces.keep(session, traced(self._traces.of(session) or Trace(), fields))
+        if not lines:
+            return
         log.info(
             "%d sessions were recalled from the last %d lines of the log in %.1f s",
             len(self._traces),
