@@ -21,7 +21,8 @@ from ingest.gateway.box_memory import BoxMemory
 from ingest.gateway.folder_log import FolderLog
 from ingest.gateway.group_commit import LogUnavailable
 from ingest.gateway.problems import Problem, no_credentials, retry_later
-from ingest.gateway.senders import Anonymous, Backend, identify_box
+from ingest.gateway.reports import since_bound
+from ingest.gateway.senders import Anonymous, Backend, Viewer, identify_box
 from ingest.gateway.sent import box_sent_ms
 from ingest.gateway.tokens import TEXT_CHARACTERS_MAX
 from ingest.gateway.turns import Turns
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ingest.gateway.intake import Intake
-    from ingest.gateway.senders import Sender
 
 BULK_TYPES = ("application/json", "text/csv")
 ACCOUNT_HEADER = "Ratecast-Account"
@@ -84,29 +84,34 @@ class Boxes:
             raise Problem(
                 404, "no-such-path", "this gateway takes no bulk data; start it with --boxes DIR"
             )
+        if isinstance(sender, Anonymous):
+            raise no_credentials(sender.why, schemes=SCHEMES)
         owner = owner_of(sender, request.headers)
         self._intake.let_pass(sender)
         check_type(request, BULK_TYPES)
         sent_ms = box_sent_ms(request.headers)
         body = await self._intake.body(request, sender)
         device = device_in(owner, request.url.query)
-        async with self._turns.of((owner.account, device)):
-            answer = await self._take(request, sender, owner, device, body, sent_ms, self._folder)
+        name = None if device is None else (memory_account(sender, owner), device)
+        async with self._turns.of(name):
+            answer = await self._take(request, sender, owner, name, body, sent_ms, self._folder)
         return JSONResponse(answer)
 
     async def _take(
         self,
         request: Request,
-        sender: Sender,
+        sender: Backend | Viewer,
         owner: Owner,
-        device: str | None,
+        name: tuple[str, str] | None,
         body: bytes,
         sent_ms: int | None,
         folder: BoxFolder,
     ) -> dict[str, object]:
-        """Log what a request holds that was not there before; returns what to say of it."""
-        is_known = owner.account is not None and device is not None
-        box = folder.memory.of(owner.account or "", device or "") if is_known else Box()
+        """Log what a request holds that was not there before; returns what to say of it.
+
+        name: of the box in the folder's memory; None where nothing says which box it is.
+        """
+        box = folder.memory.of(*name) if name else Box()
         received_ms = self._intake.log.received_ms()
         found = bulk_data.read(
             request.url.query,
@@ -117,10 +122,13 @@ class Boxes:
             box=box,
             arrival=Arrival(received_ms, sent_ms),
         )
-        lines = to_log_lines(found.reading, received_ms)
+        reading = found.reading
+        if box == Box() and sender.binding and (issued_ms := sender.binding.issued_ms) is not None:
+            reading = since_bound(reading, sender.binding.account, issued_ms)
+        lines = to_log_lines(reading, received_ms)
         await self._intake.append(sender, lines)
-        if is_known and found.box != box:
-            folder.memory.keep(owner.account or "", device or "", found.box)
+        if name and found.box != box:
+            folder.memory.keep(*name, found.box)
         await self._keep(found.counters, received_ms, folder)
         return taken(lines) | {"repeats": found.repeats, "counters": len(found.counters)}
 
@@ -136,13 +144,20 @@ class Boxes:
         self._intake.metrics.counters.inc(len(lines))
 
 
-def owner_of(sender: Sender, headers: Mapping[str, str]) -> Owner:
+def memory_account(sender: Backend | Viewer, owner: Owner) -> str:
+    """The account under which a box is remembered.
+
+    Where a back end names it, the identity of the box is its word too, and stays when the box gets
+    another owner. A token's device is a name of its account's.
+    """
+    return owner.account or "" if sender.binding else ""
+
+
+def owner_of(sender: Backend | Viewer, headers: Mapping[str, str]) -> Owner:
     """Whom a box is bound to: by its token, or by the word of the back end that passes it on.
 
     Raises: Problem 401, 403, 400.
     """
-    if isinstance(sender, Anonymous):
-        raise no_credentials(sender.why, schemes=SCHEMES)
     if isinstance(sender, Backend):
         sender.need("bulk")
     if (binding := sender.binding) is not None:

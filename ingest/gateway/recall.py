@@ -39,7 +39,9 @@ class Recall:
                 continue
             if (passed := passed_by(fields)) is not None:
                 if self._boxes is not None:
-                    self._boxes.pass_mark(*passed)
+                    # By a token or by a back end's word: the line does not say which.
+                    for account in (passed.account, ""):
+                        self._boxes.pass_mark(account, passed.device, passed.stream, passed.mark)
                 continue
             session = session_of(fields)
             self._traces.keep(session, traced(self._traces.of(session) or Trace(), fields))

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ingest.gateway.tokens import Binding
 
 VIEW_FIELDS = ("type", "time", "content", "kind", "quality", "state", "playhead_ms", "rate")
+BINDING_SKEW_MS = 60_000
+BEFORE_BOUND = "it happened before the box was bound to this account, when its token was signed"
 ONLY_VIEWING = "a session's token vouches for viewing alone"
 
 
@@ -83,6 +85,21 @@ def within_token(reading: Reading, binding: Binding) -> Reading:
         for line, time in zip(canonical.encoded(late, 0), late["time"], strict=True)
     ]
     return Reading(usage.filter(holds), pl.concat([suspended_frame(rows), reading.suspended]))
+
+
+def since_bound(reading: Reading, account: str, issued_ms: int) -> Reading:
+    """A reading of a box's first report, without what happened before it was bound to its account.
+
+    A box's event log outlives its owner: what the one before had watched is nobody's to pay now.
+    """
+    holds = pl.col("time") >= issued_ms - BINDING_SKEW_MS
+    early = reading.usage.filter(~holds)
+    rows = [
+        suspended_row(UNBOUND, BEFORE_BOUND, line, account=account, time=time)
+        for line, time in zip(canonical.encoded(early, 0), early["time"], strict=True)
+    ]
+    suspended = pl.concat([suspended_frame(rows), reading.suspended])
+    return Reading(reading.usage.filter(holds), suspended)
 
 
 def asks_for_media(headers: Mapping[str, str], query: str) -> bool:

@@ -43,6 +43,7 @@ class Binding:
 
     why_over: why the session is over; empty while it goes on.
 
+    issued_ms: when the token was signed; None where it does not say.
     session: empty in the token of a set-top box, which says itself which sessions it had.
     content, kind, quality: None where the report's own count.
     """
@@ -55,6 +56,7 @@ class Binding:
     quality: str | None
     ends_ms: int
     why_over: str = ""
+    issued_ms: int | None = None
 
     def holds_at(self, time_ms: int | None) -> bool:
         """Whether what happened at a time is bound; None where the time is not known."""
@@ -68,9 +70,10 @@ def mint(
     session: str,
     *,
     expires_s: int,
+    issued_s: int | None = None,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """Sign a token. expires_s: seconds since the epoch. more: content, kind, quality.
+    """Sign a token. expires_s, issued_s: seconds since the epoch. more: content, kind, quality.
 
     session: empty for a set-top box, which is bound to its account and to no session.
     """
@@ -79,7 +82,7 @@ def mint(
         "sub": account,
         "device": device,
         **({SESSION: session} if session else {}),
-        "iat": int(time.time()),
+        "iat": int(time.time()) if issued_s is None else issued_s,
         "exp": expires_s,
         **(more or {}),
     }
@@ -143,4 +146,5 @@ def _binding(claims: Mapping[str, Any]) -> Binding:
         claims.get("kind"),
         claims.get("quality"),
         claims["exp"] * 1000,
+        issued_ms=int(claims["iat"]) * 1000 if "iat" in claims else None,
     )

@@ -91,10 +91,21 @@ def csv_of(one: dict[str, Any]) -> bytes:
     return out.getvalue().encode()
 
 
-def token_of(running: RunningGateway, account: str, expires_in_s: int = 600) -> str:
+def token_of(
+    running: RunningGateway, account: str, expires_in_s: int = 600, issued_s_ago: int = 10 * 3600
+) -> str:
+    """The token that a box has had for some hours."""
     signer = read_keys(running.keys).signer()
     assert signer is not None
-    return mint(signer, account, f"box-{account}", "", expires_s=int(time.time()) + expires_in_s)
+    now_s = int(time.time())
+    return mint(
+        signer,
+        account,
+        f"box-{account}",
+        "",
+        expires_s=now_s + expires_in_s,
+        issued_s=now_s - issued_s_ago,
+    )
 
 
 def post(
@@ -120,7 +131,7 @@ def test_a_box_gets_a_token_and_reports_what_was_watched(gateway: RunningGateway
     with gateway.client() as client:
         given = client.post("/v1/tokens", json=asked).json()
     assert "session" not in given
-    began_ms = int(time.time() * 1000) - 300_000
+    began_ms = int(time.time() * 1000)
     with gateway.client("") as client:
         answer = client.post(
             given["report_path"],
@@ -188,6 +199,48 @@ def test_an_event_log_that_is_reported_again_and_again_counts_once(tmp_path: Pat
     assert post(running, token, last).json()["accepted"] == 1
     assert [line["sn"] for line in logged(running, "bo")] == [1, 2, 3, 4, 5]
     assert running.stop() == 0
+
+
+def test_an_event_log_outlives_the_boxs_owner(gateway: RunningGateway) -> None:
+    """The box was another's until five minutes ago: what that one watched is not charged again."""
+    began_ms = int(time.time() * 1000) - 3_600_000
+    log = [*EVENING, (4, "start session", 3500), (5, "stop session", 3590)]
+    token = token_of(gateway, "second", issued_s_ago=300)
+    answer = post(gateway, token, body_of(report(began_ms, *log))).json()
+    assert (answer["accepted"], answer["suspended"]) == (5, 3)
+    found = logged(gateway, "second")
+    assert [line["time"] - began_ms for line in found if line["type"] == "view"] == [
+        3_500_000,
+        3_590_000,
+    ]
+    assert {line["reason"] for line in found if line["type"] != "view"} == {"unbound"}
+    # A token that is renewed changes nothing: the gateway knows the box by now.
+    renewed = token_of(gateway, "second", issued_s_ago=0)
+    later = body_of(report(began_ms, *log, (6, "start session", 3500)))
+    assert post(gateway, renewed, later).json() == {
+        "accepted": 1, "suspended": 0, "repeats": 5, "counters": 0,
+    }  # fmt: skip
+
+
+def test_a_back_end_gives_a_box_to_another_account(gateway: RunningGateway) -> None:
+    began_ms = int(time.time() * 1000) - 300_000
+    identity = {"oui": "1", "pc": "moved", "sn": "7"}
+
+    def passed_on(account: str | None, *entries: tuple[int, str, int]) -> dict[str, Any]:
+        headers = JSON | ({"Ratecast-Account": account} if account else {})
+        with gateway.client() as client:
+            answer = client.post(
+                "/v1/bulk",
+                params=identity,
+                content=body_of(report(began_ms, *entries)),
+                headers=headers,
+            )
+        return answer.json()  # type: ignore[no-any-return]
+
+    assert passed_on(None, EVENING[0])["suspended"] == 1
+    assert passed_on(None, EVENING[0])["accepted"] == 0  # it is suspended once
+    assert passed_on("before", *EVENING)["accepted"] == 2
+    assert passed_on("after", *EVENING, (4, "start session", 120))["accepted"] == 1
 
 
 def test_a_count_that_begins_anew_is_news(gateway: RunningGateway) -> None:
@@ -271,7 +324,8 @@ def test_a_back_end_with_the_scope_names_the_account(gateway: RunningGateway) ->
     with gateway.client(management) as client:
         answer = client.post("/v1/bulk", params=IDENTITY, content=body, headers=headers)
         assert answer.json()["accepted"] == 3
-        nobody = client.post("/v1/bulk", params=IDENTITY, content=body, headers=JSON)
+        unbound = IDENTITY | {"sn": "unbound"}
+        nobody = client.post("/v1/bulk", params=unbound, content=body, headers=JSON)
         assert nobody.json()["suspended"] == 3
     with gateway.client(other) as client:
         answer = client.post("/v1/bulk", params=IDENTITY, content=body, headers=headers)
@@ -307,18 +361,22 @@ def test_a_boxs_token_is_for_bulk_data_and_a_sessions_for_its_session(
     assert logged(gateway, "misused") == []
     signer = read_keys(gateway.keys).signer()
     assert signer is not None
-    bound = mint(signer, "one", "tv", "s-7", expires_s=int(time.time()) + 60)
+    now_s = int(time.time())
+    bound = mint(signer, "one", "tv", "s-7", expires_s=now_s + 60, issued_s=now_s - 3600)
     post(gateway, bound, body_of(report(int(time.time() * 1000) - 300_000, *EVENING)))
     assert {line["session"] for line in logged(gateway, "one")} == {"s-7"}
 
 
 def test_a_box_keeps_its_reports_until_it_has_a_good_token(gateway: RunningGateway) -> None:
-    body = body_of(report(int(time.time() * 1000) - 300_000, *EVENING))
+    began_ms = int(time.time() * 1000) - 300_000
+    body = body_of(report(began_ms, *EVENING))
+    post(gateway, token_of(gateway, "over"), body_of(report(began_ms, EVENING[0])))
     answer = post(gateway, token_of(gateway, "over", expires_in_s=-3600), body)
     assert answer.status_code == 401
     assert "give the box a new one" in answer.json()["detail"]
-    assert logged(gateway, "over") == []
-    assert post(gateway, token_of(gateway, "over"), body).json()["accepted"] == 3
+    assert len(logged(gateway, "over")) == 1
+    renewed = token_of(gateway, "over", issued_s_ago=0)
+    assert post(gateway, renewed, body).json()["accepted"] == 2
 
 
 def test_a_gateway_without_boxes_says_so(tmp_path: Path) -> None:
@@ -385,7 +443,11 @@ SAMPLES = re.findall(
 
 def test_the_samples_of_the_manual_run(gateway: RunningGateway) -> None:
     assert SAMPLES
-    names = {"URL": gateway.url, "KEY": gateway.key, "TOKEN": token_of(gateway, "manual")}
+    names = {
+        "URL": gateway.url,
+        "KEY": gateway.key,
+        "TOKEN": token_of(gateway, "manual", issued_s_ago=0),
+    }
     for sample in SAMPLES:
         done = subprocess.run(
             ["sh", "-eu", "-c", sample],
@@ -395,4 +457,6 @@ def test_the_samples_of_the_manual_run(gateway: RunningGateway) -> None:
             check=False,
         )
         assert done.returncode == 0, (sample, done.stdout, done.stderr)
-    assert [line["content"] for line in logged(gateway, "manual")] == ["ch-1"]
+    assert [(line["content"], line["type"]) for line in logged(gateway, "manual")] == [
+        ("ch-1", "view")
+    ]
