@@ -21,8 +21,9 @@ from services.gateway import COMMAND, RunningGateway, environment
 from services.website import BOOK
 
 from ingest.gateway.key_file import changed_keys, create_api_key
-from ingest.gateway.keys import read_keys
-from ingest.gateway.tokens import mint
+from ingest.gateway.keys import SCOPES, read_keys
+from ingest.gateway.tokens import mint, read_token
+from rating.runtime.commands.keys import SCOPE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -344,6 +345,22 @@ def test_what_a_report_says_of_its_account_counts_for_nothing(gateway: RunningGa
         )
     assert answer.json()["accepted"] == 3
     assert logged(gateway, "victim") == []
+
+
+def test_the_command_line_knows_what_the_gateway_knows(tmp_path: Path) -> None:
+    """Scopes of keys, and a token for a box as an operator makes it."""
+    assert SCOPE_NAMES == SCOPES
+    keys = str(tmp_path / "keys.json")
+    ratecast("keys", "create", "--file", keys, "--signing")
+    words = ("keys", "token", "--file", keys, "--account", "anna", "--device", "box-1", "--box")
+    binding = read_token(read_keys(Path(keys)), ratecast(*words).strip())
+    assert (binding.account, binding.device, binding.session) == ("anna", "box-1", "")
+    assert binding.ends_ms - (binding.issued_ms or 0) == 90 * 24 * 3_600_000
+    refused = subprocess.run(
+        [*COMMAND, *words, "--hours", "10000"],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "at most 9600" in refused.stderr
 
 
 def test_a_boxs_token_is_for_bulk_data_and_a_sessions_for_its_session(

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 DEFAULT_FILE = "keys.json"
-SCOPE_NAMES = ("events", "orders", "accounts", "topups", "tokens")
+SCOPE_NAMES = ("events", "orders", "accounts", "topups", "tokens", "bulk")
 
 
 def file_option(function: Any) -> Any:
