@@ -45,6 +45,14 @@ CONNECTION = {
     "application_name": "ratecast",
 }
 LINKS_MAX = 8  # of each kind, by one store: what one program may take of a server
+# As long as we take to notice that the server is gone, it takes to notice that of us: a claim or a
+# lock of a connection that a dead network swallowed is free again then, and not after two hours.
+ALIKE_ON_SERVER = {
+    "tcp_keepalives_idle": "keepalives_idle",
+    "tcp_keepalives_interval": "keepalives_interval",
+    "tcp_keepalives_count": "keepalives_count",
+    "tcp_user_timeout": "tcp_user_timeout",
+}
 SECRETS = ("password", "sslpassword")
 
 # Asked of the catalogue itself, which shows what another session has just committed; functions such
@@ -61,17 +69,31 @@ FROM pg_namespace WHERE nspname = 'ratecast'
 
 OFFSET_MOVED = "RC001"  # raised by the schema's commit_batch; its detail is where the store stands
 UNIQUE_VIOLATION = "23505"
+# What a server's system says of a disk, a quota or a limit that is used up; only for the first does
+# PostgreSQL have an error of its own.
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 _BUSY = {"55P03", "40001", "40P01", "57014", "53300", "53200"}
-_REFUSED = (
-    "password",
-    "does not exist",
-    "no pg_hba.conf entry",
-    "not permitted",
-    "permission denied",
-    "authentication",
-    "certificate",
-    "SSL",
-)
+# What is said of a connection that will be refused again, and how to mend it; the first that fits.
+_REFUSED = {
+    "does not match host name": "reach it by a name that its certificate has, or give it another",
+    "certificate verify failed": (
+        "name the authority that signed its certificate as sslrootcert; if that is right, the "
+        "certificate has expired, or this machine's clock is wrong"
+    ),
+    "root certificate file": "name the file with the authority's certificate as sslrootcert",
+    "no encryption": "ask for TLS with sslmode=verify-full and sslrootcert",
+    "does not support SSL": "turn its TLS on, or ask for none with sslmode=disable",
+    "password": "check the user and the password",
+    "no pg_hba.conf entry": "have its pg_hba.conf let this user in from here",
+    "does not exist": "make it, or name another",
+    "not permitted": "check the user's rights",
+    "permission denied": "check the user's rights",
+    "authentication": "check how its pg_hba.conf asks this user who it is",
+    "certificate": "check sslcert, sslkey and sslrootcert",
+    "SSL": "check sslmode, sslcert and sslkey",
+}
+# A server that ends in the midst of the first words of TLS; it may be back soon.
+_BROKEN_OFF = ("SSL SYSCALL", "unexpected eof", "closed unexpectedly", "closed the connection")
 
 
 def migrations() -> list[str]:
@@ -150,10 +172,10 @@ def _store_error(place: str, error: psycopg.Error) -> StoreError:
     said = (error.diag.message_primary or str(error)).strip()
     if state in _BUSY:
         return StoreBusy(f"{place}: the server is busy: {said}; try again")
-    if state == "53100":
+    if state == "53100" or any(text in said for text in _FULL):
         return StoreFull(
             f"{place}: the server's disk is full ({said}); nothing of this batch was stored. "
-            "Make room and start again: it goes on where it stopped"
+            "Make room, and start again what has ended: it goes on where it stopped"
         )
     if state == "42501":
         return StoreReadOnly(
@@ -178,8 +200,9 @@ def _no_connection(place: str, error: psycopg.Error) -> StoreError:
     """Say why there is no connection. Only its text tells; an unknown one may mend itself."""
     said = str(error).strip().removeprefix("connection failed: ").splitlines()
     text = said[0] if said else type(error).__name__
-    if any(word in text for word in _REFUSED):
-        return StoreError(f"{place}: the server refuses the connection: {text}")
+    mends = [mend for word, mend in _REFUSED.items() if word in text]
+    if mends and not any(word in text for word in _BROKEN_OFF):
+        return StoreError(f"{place}: the server refuses the connection: {text}; {mends[0]}")
     return StoreUnreachable(f"{place}: the server does not answer: {text}; is it running?")
 
 
@@ -201,7 +224,8 @@ class Link:
     ) -> None:
         self.place = shown_url(url)
         self._parameters = _parameters(url)
-        self._settings = {"search_path": SCHEMA, "timezone": "UTC", **settings}
+        alike = {name: self._parameters[ours] for name, ours in ALIKE_ON_SERVER.items()}
+        self._settings = {"search_path": SCHEMA, "timezone": "UTC", **alike, **settings}
         self._prepare = prepare
         self._connection: psycopg.Connection | None = None
         self._lock = Lock()

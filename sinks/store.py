@@ -62,6 +62,8 @@ class StoreUnreachable(StoreError):  # noqa: N818
 class StoreFull(StoreError):  # noqa: N818
     """There is no room left for the commit; nothing of it was kept."""
 
+    transient = True
+
 
 class StoreReadOnly(StoreError):  # noqa: N818
     """The place, or the way in which the store was opened, does not allow writing."""

@@ -17,6 +17,7 @@ from ingest.gateway.group_commit import LogUnavailable
 from ingest.gateway.limits import Buckets, Limit
 from ingest.gateway.problems import no_credentials, retry_later
 from ingest.gateway.senders import Anonymous, Backend
+from ingest.gateway.traces import Traces
 from rating.schemas import RECORD_TYPES
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Intake:
         self.keys = keys
         self.options = options
         self.metrics = metrics
+        self.traces = Traces()
         self.admission = Admission(options.requests_max, options.bytes_max)
         self._buckets = Buckets()
 

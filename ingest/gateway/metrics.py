@@ -43,6 +43,11 @@ class Metrics:
             ("type",),
             registry=self.registry,
         )
+        self.counters = Counter(
+            "ratecast_gateway_counters",
+            "Audience counters of boxes that were kept.",
+            registry=self.registry,
+        )
         self.in_flight = Gauge(
             "ratecast_gateway_in_flight_requests", "Requests in flight.", registry=self.registry
         )

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sinks.store import BillingStore, Kind
     from sinks.topics.publisher import Published
 
-CONNECT_S_MAX = 30.0
 PARQUET_EVERY_S = 60.0  # a file is written anew each time it grows
 
 
@@ -41,13 +40,8 @@ async def opened_producer(
     )
     try:
         try:
-            await asyncio.wait_for(producer.start(), CONNECT_S_MAX)
+            await producer.start()
             known = (await producer.client.fetch_all_metadata()).topics()
-        except TimeoutError as error:
-            raise PublishError(
-                f"Kafka answers at {access.addresses}, but not where it says that its brokers are; "
-                "see to it that the advertised.listeners of each can be reached from here"
-            ) from error
         except (KafkaError, OSError) as error:
             raise PublishError(
                 f"no Kafka broker answers at {access.addresses} ({error or type(error).__name__}); "

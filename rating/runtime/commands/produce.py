@@ -56,13 +56,13 @@ def produce(
 
     from ingest.files import read_chunks
     from rating.runtime.figures import plural
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.log_lines import leave_it_to_the_error
     from rating.runtime.producing import CHUNK_RECORDS, produce_log
     from rating.runtime.progress import shown_progress
 
     leave_it_to_the_error()
-    access = KafkaAccess.read(kafka, kafka_config)
+    access = reached(kafka, kafka_config)
     reader = read_chunks(logs, records_max=min(CHUNK_RECORDS, per_second or CHUNK_RECORDS))
     with shown_progress("Sending") as progress:
         sent = asyncio.run(

@@ -60,7 +60,7 @@ def publish(
     """
     import asyncio
 
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.log_lines import leave_it_to_the_error, log_to_stderr
     from rating.runtime.metrics import Metrics
     from rating.runtime.probes import Health, probed
@@ -68,7 +68,7 @@ def publish(
 
     if kafka is None and parquet is None:
         raise click.UsageError("name where to publish to: --kafka HOST:PORT, --parquet DIR or both")
-    access = KafkaAccess.read(kafka, kafka_config) if kafka else None
+    access = reached(kafka, kafka_config) if kafka else None
     kinds = cast("tuple[Kind, ...]", topics or TOPICS)
     work = _Work(access, kinds, prefix, parquet)
     open_store(store, create=False).close()  # a mistyped name must not make a new store

@@ -30,7 +30,7 @@ def status(
 
     Exit codes: 0 all laws hold; 1 an error; 4 a law does not hold.
     """
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.lag import lag_json, lag_of, lag_text
     from rating.runtime.standing import as_json as standing_json
     from rating.runtime.standing import as_text, standing_of
@@ -38,7 +38,7 @@ def status(
 
     with open_store(store, create=False) as opened:
         standing = standing_of(opened)
-        lag = lag_of(opened, KafkaAccess.read(kafka, kafka_config), topic) if kafka else None
+        lag = lag_of(opened, reached(kafka, kafka_config), topic) if kafka else None
     if as_json:
         content = standing_json(standing) | ({"lag": lag_json(lag)} if lag else {})
         click.echo(json.dumps(content))

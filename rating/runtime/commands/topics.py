@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options, topic_option
+from rating.runtime.commands.options import (
+    json_option,
+    kafka_options,
+    prefix_option,
+    topic_option,
+)
 from rating.runtime.failures import FAILED
 
 if TYPE_CHECKING:
@@ -49,6 +54,7 @@ def shape_options(function: Any) -> Any:
             help="How long the topic usage keeps messages: longer than workers may ever stand still.",
         ),
         topic_option("The topic of usage records."),
+        prefix_option,
     ):
         function = option(function)
     return function
@@ -66,6 +72,7 @@ def create(
     replication: int,
     usage_days: int,
     topic: str,
+    prefix: str,
     update: bool,
     as_json: bool,
 ) -> None:
@@ -74,11 +81,11 @@ def create(
     \b
     ratecast topics create --kafka localhost:9092 --partitions 12 --replication 3
     """
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.topic_settings import TopicAdmin, wanted_topics
 
-    wanted = wanted_topics(partitions, replication, usage_days, topic)
-    with TopicAdmin(KafkaAccess.read(kafka, kafka_config)) as admin:
+    wanted = wanted_topics(partitions, replication, usage_days, topic, prefix)
+    with TopicAdmin(reached(kafka, kafka_config)) as admin:
         made = admin.create(wanted)
         mended = admin.mend(wanted) if update else []
         if not as_json:
@@ -100,6 +107,7 @@ def check(
     replication: int,
     usage_days: int,
     topic: str,
+    prefix: str,
     as_json: bool,
 ) -> None:
     """Say what differs from what ratecast needs, and how to mend it. Exit code 1 if anything does.
@@ -107,11 +115,11 @@ def check(
     \b
     ratecast topics check --kafka localhost:9092 --partitions 12 --replication 3
     """
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.topic_settings import TopicAdmin, wanted_topics
 
-    wanted = wanted_topics(partitions, replication, usage_days, topic)
-    with TopicAdmin(KafkaAccess.read(kafka, kafka_config)) as admin:
+    wanted = wanted_topics(partitions, replication, usage_days, topic, prefix)
+    with TopicAdmin(reached(kafka, kafka_config)) as admin:
         _say_differences(admin, wanted, as_json, {})
 
 

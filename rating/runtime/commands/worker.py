@@ -137,7 +137,7 @@ def worker(
     from rating.laws import LawBroken
     from rating.runtime.books import books_in_force
     from rating.runtime.consumption import Consumption, ConsumptionOptions
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.log_lines import log_to_stderr
     from rating.runtime.metrics import Metrics
     from rating.runtime.probes import Health, probed
@@ -145,7 +145,7 @@ def worker(
     from sinks.store import open_store
     from tariffs.load import load_books
 
-    access = KafkaAccess.read(kafka, kafka_config)
+    access = reached(kafka, kafka_config)
     options = ConsumptionOptions(
         topic=topic,
         group=group,
