@@ -51,13 +51,13 @@ class Health:
         """Say what the work waits for, such as "no partition is assigned yet"."""
         self._waiting_for = waiting_for
 
-    def figures_read(self) -> None:
-        """Note that somebody has read the metrics."""
-        self._read.set()
+    def reader(self) -> Event:
+        """What to set once the metrics, as they are at this call, have been read."""
+        return self._read
 
     def await_reader(self, at_most_s: float = LAST_LOOK_S_MAX) -> None:
         """Wait until the metrics are read once more: what is counted last would end unseen."""
-        self._read.clear()
+        self._read = Event()  # a reader that came before has older figures
         self._read.wait(at_most_s)
 
     def complaint(self) -> str:
@@ -114,6 +114,7 @@ def probed(
 
         def do_GET(self) -> None:
             """Answer a request."""
+            reader = health.reader()
             found = answer(self.path, self.headers.get("Accept", ""), registry, health)
             found = found or Answer(HTTPStatus.NOT_FOUND, TEXT, b"/metrics, /healthz, /readyz\n")
             self.send_response(found.status)
@@ -122,7 +123,7 @@ def probed(
             self.end_headers()
             self.wfile.write(found.body)
             if found.status == HTTPStatus.OK and self.path.startswith("/metrics"):
-                health.figures_read()
+                reader.set()
 
         def log_message(self, *_: object) -> None:
             """Say nothing: a scrape every few seconds is no news."""
