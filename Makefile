@@ -9,7 +9,7 @@ SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-BENCHMARKS := $(filter-out $(addprefix benchmarks/,report.py crowd.py usage_topic.py worker_baselines.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
+BENCHMARKS := $(filter-out $(addprefix benchmarks/,report.py crowd.py simulated.py usage_topic.py worker_baselines.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_ROOT_USER_ACTION := ignore
 

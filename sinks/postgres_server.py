@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import resources
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -42,6 +44,7 @@ CONNECTION = {
     "tcp_user_timeout": "30000",
     "application_name": "ratecast",
 }
+LINKS_MAX = 8  # of each kind, by one store: what one program may take of a server
 # As long as we take to notice that the server is gone, it takes to notice that of us: a claim or a
 # lock of a connection that a dead network swallowed is free again then, and not after two hours.
 ALIKE_ON_SERVER = {
@@ -286,27 +289,69 @@ class Link:
             self._connection = None
 
 
-def open_reader(url: str) -> Link:
+class Links:
+    """Connections that are alike: as many as threads use at once, but no more than LINKS_MAX.
+
+    The arguments are those of a Link. Raises: StoreError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: Mapping[str, str],
+        prepare: Callable[[psycopg.Connection], None] | None = None,
+    ) -> None:
+        self.place = shown_url(url)
+        self._new = partial(Link, url, settings, prepare)
+        self._idle: deque[Link] = deque()  # whose ends are taken and given by one thread at a time
+        self._room = BoundedSemaphore(LINKS_MAX)
+        self._closed = False
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN") -> Iterator[psycopg.Connection]:
+        """Run a transaction as `Link.transaction` does, on the connection last used if it is free."""
+        with self._room:
+            try:
+                link = self._idle.pop()
+            except IndexError:
+                link = self._new()
+            try:
+                with link.transaction(begin) as connection:
+                    yield connection
+            finally:
+                self._idle.append(link)
+                if self._closed:
+                    self.close()
+
+    def close(self) -> None:
+        """Let go of the connections; of those in use, once they are not."""
+        self._closed = True
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+
+def open_reader(url: str) -> Links:
     """Open a store for reading. Raises: StoreError."""
-    link = Link(url, {"default_transaction_read_only": "on"})
-    with _closed_on_error(link), link.transaction() as connection:
-        version = _schema_version(connection, link.place)
+    links = Links(url, {"default_transaction_read_only": "on"})
+    with _closed_on_error(links), links.transaction() as connection:
+        version = _schema_version(connection, links.place)
         if version is None:
             raise StoreMissing(
-                f"{link.place}: there is no store here; name a database that `rate` has written to"
+                f"{links.place}: there is no store here; name a database that `rate` has written to"
             )
         if version < len(migrations()):
             raise StoreOutdated(
-                f"{link.place}: the store has schema version {version}, and this ratecast reads "
+                f"{links.place}: the store has schema version {version}, and this ratecast reads "
                 f"version {len(migrations())}; `ratecast prepare` as its owner brings it up to date"
             )
-    return link
+    return links
 
 
-def open_writer(url: str, prepare: Callable[[psycopg.Connection], None]) -> Link:
+def open_writer(url: str, prepare: Callable[[psycopg.Connection], None]) -> Links:
     """Open a store for writing, making or migrating it as needed. Raises: StoreError."""
     _migrate(url)
-    link = Link(
+    links = Links(
         url,
         {
             "lock_timeout": str(LOCK_TIMEOUT_MS),
@@ -314,13 +359,13 @@ def open_writer(url: str, prepare: Callable[[psycopg.Connection], None]) -> Link
         },
         prepare,
     )
-    with _closed_on_error(link), link.transaction():
+    with _closed_on_error(links), links.transaction():
         pass
-    return link
+    return links
 
 
 @contextmanager
-def _closed_on_error(link: Link) -> Iterator[None]:
+def _closed_on_error(link: Link | Links) -> Iterator[None]:
     """Leave no connection open behind an error."""
     try:
         yield

@@ -186,8 +186,8 @@ class LawInputs:
 class BillingStore(Protocol):
     """One contract for every store; tests/contract/test_billing_store.py holds them to it.
 
-    One thread may commit while others read: what they read is committed. Every method may raise a
-    StoreError.
+    Threads may commit and read at once: what they read is committed. Of one partition they commit
+    one batch after the other. Every method may raise a StoreError.
     """
 
     @property

@@ -23,6 +23,7 @@ from ingest.adapters.canonical import (
     suspended_row,
     to_log_lines,
 )
+from ingest.adapters.clocks import place_times
 from ingest.json_exact import MalformedError, parse_json, read_object
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ingest.gateway.tokens import Binding
 
 VIEW_FIELDS = ("type", "time", "content", "kind", "quality", "state", "playhead_ms", "rate")
+BINDING_SKEW_MS = 60_000
+BEFORE_BOUND = "it happened before the box was bound to this account, when its token was signed"
 ONLY_VIEWING = "a session's token vouches for viewing alone"
 
 
@@ -43,11 +46,23 @@ def event_lines(headers: Mapping[str, str], body: bytes, received_ms: int) -> li
 
 
 def bound_event_lines(
-    headers: Mapping[str, str], body: bytes, binding: Binding, received_ms: int
+    headers: Mapping[str, str],
+    body: bytes,
+    binding: Binding,
+    received_ms: int,
+    sent_ms: int | None = None,
 ) -> list[LogLine]:
-    """The lines of a player's events; account, device and session are the token's."""
+    """The lines of a player's events; account, device and session are the token's.
+
+    sent_ms: when they were sent by the player's clock, where it says so: what that is off by, all
+    times are moved by.
+    """
+    _, clock = place_times([received_ms], received_ms, sent_ms)
+    moved_ms = clock.offset_ms or 0
     return [
-        line if line.type == canonical.SUSPENDED_TYPE else _bound_line(line, binding, received_ms)
+        line
+        if line.type == canonical.SUSPENDED_TYPE
+        else _bound_line(line, binding, received_ms, moved_ms)
         for line in event_lines(headers, body, received_ms)
     ]
 
@@ -72,6 +87,21 @@ def within_token(reading: Reading, binding: Binding) -> Reading:
     return Reading(usage.filter(holds), pl.concat([suspended_frame(rows), reading.suspended]))
 
 
+def since_bound(reading: Reading, account: str, issued_ms: int) -> Reading:
+    """A reading of a box's first report, without what happened before it was bound to its account.
+
+    A box's event log outlives its owner: what the one before had watched is nobody's to pay now.
+    """
+    holds = pl.col("time") >= issued_ms - BINDING_SKEW_MS
+    early = reading.usage.filter(~holds)
+    rows = [
+        suspended_row(UNBOUND, BEFORE_BOUND, line, account=account, time=time)
+        for line, time in zip(canonical.encoded(early, 0), early["time"], strict=True)
+    ]
+    suspended = pl.concat([suspended_frame(rows), reading.suspended])
+    return Reading(reading.usage.filter(holds), suspended)
+
+
 def asks_for_media(headers: Mapping[str, str], query: str) -> bool:
     """Whether CMCD is of request mode, which says what was fetched and not what was watched."""
     try:
@@ -86,7 +116,7 @@ def unbound_lines(raw: bytes, why: str, received_ms: int) -> list[LogLine]:
     return suspended_lines(suspended_frame([suspended_row(UNBOUND, why, raw)]), received_ms)
 
 
-def _bound_line(line: LogLine, binding: Binding, received_ms: int) -> LogLine:
+def _bound_line(line: LogLine, binding: Binding, received_ms: int, moved_ms: int) -> LogLine:
     """One event of a player as the log has it."""
     try:
         parse_json(line.line)  # which says in a sentence what Python's own does not
@@ -108,6 +138,13 @@ def _bound_line(line: LogLine, binding: Binding, received_ms: int) -> LogLine:
     usage = read_object(parse_json(encoded))
     if usage.malformed:
         return _suspended(MALFORMED, usage.malformed, line.line, binding, received_ms)
+    if moved_ms:
+        bound |= {"time": usage.time_ms + moved_ms, "device_time": usage.time_ms}
+        encoded = json.dumps(bound, separators=(",", ":")).encode()
+        usage = read_object(parse_json(encoded))
+    if usage.malformed:
+        why = f"moved by {moved_ms} ms, what the player's clock is off by: {usage.malformed}"
+        return _suspended(MALFORMED, why, line.line, binding, received_ms)
     if not binding.holds_at(usage.time_ms):
         why = f"{binding.why_over}, and this happened later"
         return _suspended(UNBOUND, why, line.line, binding, received_ms)

@@ -22,7 +22,8 @@ from ingest.gateway.reports import (
     within_token,
 )
 from ingest.gateway.senders import Anonymous, Backend, identify
-from ingest.gateway.traces import Traces
+from ingest.gateway.sent import sent_ms
+from ingest.gateway.turns import Turns
 from ingest.json_lines import decode_lines
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Viewing:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._traces = Traces()
+        self._traces = intake.traces
+        self._turns = Turns()
 
     async def post_events(self, request: Request) -> Response:
         """Take usage records, native or as CloudEvents."""
@@ -77,6 +79,7 @@ class Viewing:
         if not body.strip() and "ce-specversion" not in request.headers:
             raise Problem(400, "bad-body", "the body is empty; send at least one record")
         headers = dict(request.headers.items())
+        sent = sent_ms(headers)
         received_ms = self._intake.log.received_ms()
         binding = sender.binding
         if binding is None and isinstance(sender, Backend):
@@ -85,7 +88,7 @@ class Viewing:
                 sender.need(SCOPE_OF_TYPES.get(type_, "events"))
         else:
             assert binding is not None
-            lines = bound_event_lines(headers, body, binding, received_ms)
+            lines = bound_event_lines(headers, body, binding, received_ms, sent)
         await self._intake.append(sender, lines)
         if binding is not None and binding.why_over:
             raise session_over(binding)
@@ -97,6 +100,7 @@ class Viewing:
         self._intake.let_pass(sender)
         check_type(request, CMCD_TYPES)
         body = await self._intake.body(request, sender)
+        sent = sent_ms(request.headers)
         return await self._take_cmcd(
             sender,
             body,
@@ -105,6 +109,7 @@ class Viewing:
                 binding,
                 received_ms,
                 media=media_type(request),
+                sent_ms=sent,
                 trace=self._traces.of(binding),
                 options=self._intake.options.cmcd,
             ),
@@ -116,6 +121,7 @@ class Viewing:
         self._intake.let_pass(sender)
         headers = dict(request.headers.items())
         query = request.url.query
+        sent = sent_ms(headers)
         if asks_for_media(headers, query):
             return Response(status_code=204)
         said = [text for name, text in headers.items() if name.startswith("cmcd-")]
@@ -128,6 +134,7 @@ class Viewing:
                 query,
                 binding,
                 received_ms,
+                sent_ms=sent,
                 trace=self._traces.of(binding),
                 options=self._intake.options.cmcd,
             ),
@@ -138,15 +145,17 @@ class Viewing:
     ) -> Response:
         """Log a report: that of a viewer as usage, any other one as it came."""
         binding = None if isinstance(sender, Anonymous) else sender.binding
-        received_ms = self._intake.log.received_ms()
         if binding is None:
             why = sender.why if isinstance(sender, Anonymous) else NOT_PASSED_ON
-            await self._intake.append(sender, unbound_lines(raw, why, received_ms))
+            lines = unbound_lines(raw, why, self._intake.log.received_ms())
+            await self._intake.append(sender, lines)
             return Response(status_code=204)
-        adapted = adapt(binding, received_ms)
-        reading = within_token(adapted.reading, binding)
-        await self._intake.append(sender, to_log_lines(reading, received_ms))
-        self._traces.keep(binding, adapted.trace)
+        async with self._turns.of((binding.account, binding.device, binding.session)):
+            received_ms = self._intake.log.received_ms()
+            adapted = adapt(binding, received_ms)
+            reading = within_token(adapted.reading, binding)
+            await self._intake.append(sender, to_log_lines(reading, received_ms))
+            self._traces.keep(binding, adapted.trace)
         if binding.why_over:
             raise session_over(binding)
         return Response(status_code=204)

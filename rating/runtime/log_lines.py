@@ -43,3 +43,8 @@ def log_to_stderr(*, as_json: bool) -> None:
     # The clients tell of every reconnect and rebalance; what matters of it is said by ourselves.
     for name in CLIENTS:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def leave_it_to_the_error() -> None:
+    """Keep Kafka's client quiet, where the command's last sentence says what went wrong."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

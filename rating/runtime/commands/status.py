@@ -6,16 +6,14 @@ import json
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options, store_option
+from rating.runtime.commands.options import json_option, kafka_options, store_option, topic_option
 from rating.runtime.failures import LAWLESS
 
 
 @click.command()
 @store_option
 @kafka_options(required=False)
-@click.option(
-    "--topic", default="usage", show_default=True, metavar="TOPIC", help="The topic rated from."
-)
+@topic_option("The topic rated from.")
 @json_option
 def status(
     store: str, kafka: str | None, kafka_config: str | None, topic: str, as_json: bool

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options, prefix_option
+from rating.runtime.commands.options import (
+    json_option,
+    kafka_options,
+    prefix_option,
+    topic_option,
+)
 from rating.runtime.failures import FAILED
 
 if TYPE_CHECKING:
@@ -48,15 +53,7 @@ def shape_options(function: Any) -> Any:
             show_default=True,
             help="How long the topic usage keeps messages: longer than workers may ever stand still.",
         ),
-        click.option(
-            "--topic",
-            metavar="NAME",
-            default="usage",
-            show_default=True,
-            envvar="RATECAST_TOPIC",
-            show_envvar=True,
-            help="The topic of usage records.",
-        ),
+        topic_option("The topic of usage records."),
         prefix_option,
     ):
         function = option(function)
