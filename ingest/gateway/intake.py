@@ -18,6 +18,7 @@ from ingest.gateway.limits import Buckets, Limit
 from ingest.gateway.problems import no_credentials, retry_later
 from ingest.gateway.senders import Anonymous, Backend
 from ingest.gateway.traces import Traces
+from rating.schemas import RECORD_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,13 +123,4 @@ class Intake:
         return [(f"account {sender.binding.account}", self.options.account_limit)]
 
 
-COUNTED = {
-    "view",
-    "account.open",
-    "account.subscribe",
-    "account.unsubscribe",
-    "balance.topup",
-    "order.purchase",
-    "order.cancel",
-    SUSPENDED_TYPE,
-}
+COUNTED = {*filter(None, RECORD_TYPES), SUSPENDED_TYPE}

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 MESSAGE_BYTES_MAX = 768 * 2**10  # with its envelope below the 1 MB that brokers take by default
 GROUPS_MAX = 4  # under way at once: one on the wire, one being replicated, and room for jitter
 TIMEOUT_MS = 15_000
+CONNECT_S_MAX = 30.0
 TOPIC_WAIT_S = 5.0  # a topic that was just made is known sooner
 ACCOUNTS_CACHED = 200_000
 
@@ -69,15 +70,16 @@ class KafkaLog:
             max_request_size=MESSAGE_BYTES_MAX + 2**16,
         )
         try:
-            await self._producer.start()
+            await asyncio.wait_for(self._producer.start(), CONNECT_S_MAX)
             partitions = await asyncio.wait_for(
                 self._producer.partitions_for(self._topic), TOPIC_WAIT_S
             )
         except (KafkaError, OSError) as error:
             await self._producer.stop()
+            why = str(error) or "its advertised.listeners may be out of reach"
             raise KafkaLogError(
                 f"{self._servers}: Kafka cannot be reached, or has no topic {self._topic} "
-                f"({error}); start it, or make the topic"
+                f"({why}); start it, or make the topic"
             ) from error
         self._partition_count = len(partitions)
         self._partition_of = lru_cache(ACCOUNTS_CACHED)(self._computed_partition)

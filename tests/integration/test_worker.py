@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from services.kafka import Kafka
 from services.postgres import PostgresServer, fresh_database
-from services.proxy import CutProxy
-from torture import through
+from services.proxy import CutProxy, through
 from worker_runs import (
     Packed,
     WorkerScene,
@@ -190,6 +190,59 @@ def test_the_database_is_killed_and_the_wire_to_it_cut(
         sending.join()
         check_charges(scene, messages)
         assert scene.workers[0].stop() == 0
+
+
+def test_the_database_gets_no_byte_onto_its_disk(
+    kafka_address: str, tmp_path: Path, evening: tuple[Path, list[bytes]]
+) -> None:
+    """The system refuses every write of the server, which ends and is started again meanwhile."""
+    messages = packed_log(evening[1], PARTITIONS, Random(11), sizes=[1, 1, 5])
+    topic = make_topic(kafka_address, PARTITIONS)
+    with (
+        PostgresServer(durable=True) as database,
+        fresh_database(database.url()) as url,
+        WorkerScene(tmp_path, kafka_address, topic, url, [evening[0]]) as scene,
+    ):
+        sending = send(kafka_address, topic, messages, seconds=4)
+        worker = scene.start()
+        wait_until(lambda: scene.records() > 0, 20, "commits")
+        database.limit_files(0)
+        database.keep_running(2)
+        assert "trying again" in worker.log.read_text()
+        database.limit_files(None)
+        database.wait_serving()
+        sending.join()
+        check_charges(scene, messages)
+        assert worker.stop() == 0
+
+
+IMPATIENT = "connect_timeout=1&tcp_user_timeout=1000&keepalives_idle=1&keepalives_interval=1"
+
+
+def test_the_network_swallows_what_worker_and_database_say(
+    kafka_address: str, postgres_url: str, tmp_path: Path, evening: tuple[Path, list[bytes]]
+) -> None:
+    """Two holes: one that connections live through, and one that is longer than their patience."""
+    messages = packed_log(evening[1], PARTITIONS, Random(12), sizes=[1, 1, 5])
+    topic = make_topic(kafka_address, PARTITIONS)
+    port = urlsplit(postgres_url).port
+    assert port is not None
+    with CutProxy(port) as wire:
+        store = f"{through(wire, postgres_url)}?{IMPATIENT}"
+        with WorkerScene(tmp_path, kafka_address, topic, store, [evening[0]]) as scene:
+            sending = send(kafka_address, topic, messages, seconds=6)
+            worker = scene.start()
+            wait_until(lambda: scene.records() > 0, 20, "commits")
+            for hole_s in (0.5, 3.0):
+                wire.swallow()
+                time.sleep(hole_s)
+                wire.mend()
+                before = scene.records()
+                wait_until(lambda before=before: scene.records() > before, 20, "it goes on")
+            assert "trying again" in worker.log.read_text()
+            sending.join()
+            check_charges(scene, messages)
+            assert worker.stop() == 0
 
 
 # --- what a worker refuses ----------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rating.runtime.commands.options import kafka_options
+from rating.runtime.commands.options import address, kafka_options, topic_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ingest.gateway.server import Part
     from rating.runtime.kafka_access import KafkaAccess
 
-PORT_MAX = 65_535
 COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 
 
@@ -27,7 +26,7 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 @click.option("--log", "folder", metavar="DIR", help="Write the log into this folder.")
 @kafka_options(required=False)
 @click.option("--unpacked", is_flag=True, hidden=True, help="One record a message; for benchmarks.")
-@click.option("--topic", default="usage", show_default=True, help="The topic of the usage log.")
+@topic_option("The topic of the usage log.")
 @click.option(
     "--keys",
     metavar="FILE",
@@ -37,6 +36,7 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 @click.option(
     "--listen",
     metavar="HOST:PORT",
+    callback=address,
     default="127.0.0.1:8080",
     show_default=True,
     help="Where to listen; port 0 takes a free one.",
@@ -136,7 +136,7 @@ def gateway(
     kafka_config: str | None,
     topic: str,
     keys: str,
-    listen: str,
+    listen: tuple[str, int],
     proxies: tuple[str, ...],
     segment: int,
     boxes: str | None,
@@ -165,13 +165,13 @@ def gateway(
     from ingest.gateway.metrics import Metrics
     from ingest.gateway.server import serve
     from ingest.gateway.viewing import compile_readers
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
 
     if folder and click.get_current_context().get_parameter_source("kafka") is COMMAND_LINE:
         raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
     # A folder that is named goes before a broker that only the environment names.
-    access = KafkaAccess.read(kafka, kafka_config) if kafka and not folder else None
-    host, port = address(listen)
+    access = reached(kafka, kafka_config) if kafka and not folder else None
+    host, port = listen
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     metrics = Metrics()
     log = chosen_log(folder, access, topic, segment, metrics, is_packed=not asked["unpacked"])
@@ -237,14 +237,6 @@ def options_of(asked: Mapping[str, Any]) -> Options:
         access_log=asked["access_log"],
         cmcd=CmcdOptions(rungs(asked["ladder"] or ""), asked["kind"]),
     )
-
-
-def address(listen: str) -> tuple[str, int]:
-    """Where to listen. Raises: UsageError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > PORT_MAX:
-        raise click.UsageError(f"--listen {listen}: give HOST:PORT, such as 0.0.0.0:8080")
-    return host.strip("[]"), int(port)
 
 
 def chosen_log(

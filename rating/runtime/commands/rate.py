@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rating.runtime.commands.options import json_option, store_option
+from rating.runtime.commands.options import books_option, json_option, store_option
 from rating.runtime.failures import LAWLESS, UNREAD
 
 if TYPE_CHECKING:
@@ -17,14 +17,7 @@ BATCH_RECORDS = 200_000
 
 
 @click.command()
-@click.option(
-    "--tariffs",
-    "books",
-    metavar="BOOK",
-    multiple=True,
-    required=True,
-    help="A tariff book (TOML). Repeat it for every version that the log's time spans.",
-)
+@books_option
 @store_option
 @click.option(
     "--parquet",
