@@ -23,7 +23,7 @@ from ingest.adapters.canonical import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from ingest.gateway.tokens import Binding
 
@@ -59,12 +59,17 @@ def within_token(reading: Reading, binding: Binding) -> Reading:
     return Reading(usage.filter(holds), pl.concat([suspended_frame(rows), reading.suspended]))
 
 
-def since_bound(reading: Reading, account: str, issued_ms: int) -> Reading:
-    """A reading of a box's first report, without what happened before it was bound to its account.
+def since_bound(
+    reading: Reading, account: str, issued_ms: int, known_streams: Collection[str]
+) -> Reading:
+    """A reading of a box's report, without what happened before it was bound to its account.
 
     A box's event log outlives its owner: what the one before had watched is nobody's to pay now.
+    known_streams: whose logs were read before under this account, so that a token that is renewed
+    leaves nothing out.
     """
-    holds = pl.col("time") >= issued_ms - BINDING_SKEW_MS
+    is_known = pl.col("stream").is_in(list(known_streams))
+    holds = is_known | (pl.col("time") >= issued_ms - BINDING_SKEW_MS)
     early = reading.usage.filter(~holds)
     rows = [
         suspended_row(UNBOUND, BEFORE_BOUND, line, account=account, time=time)
