@@ -190,7 +190,8 @@ def read(
         reports = list(reports_of(body, named.get("content-type", ""), form))
     except MalformedError as error:
         row = suspended_row(MALFORMED, str(error), body, account=owner.account)
-        return BulkReading(Reading(suspended=suspended_frame([row])), box=known)
+        nothing = pl.DataFrame(schema=USAGE_COLUMNS)
+        return BulkReading(Reading(nothing, suspended_frame([row])), box=known)
     found = read_reports(reports, owner._replace(device=device), dict_of(query), mapping, known)
     return found if arrival is None else placed(found, reports, arrival)
 

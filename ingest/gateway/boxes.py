@@ -93,7 +93,7 @@ class Boxes:
         body = await self._intake.body(request, sender)
         device = device_in(owner, request.url.query)
         name = None if device is None else (memory_account(sender, owner), device)
-        async with self._turns.of(name):
+        async with self._turns.of(name or object()):
             answer = await self._take(request, sender, owner, name, body, sent_ms, self._folder)
         return JSONResponse(answer)
 
@@ -123,8 +123,8 @@ class Boxes:
             arrival=Arrival(received_ms, sent_ms),
         )
         reading = found.reading
-        if box == Box() and sender.binding and (issued_ms := sender.binding.issued_ms) is not None:
-            reading = since_bound(reading, sender.binding.account, issued_ms)
+        if (binding := sender.binding) and binding.issued_ms is not None:
+            reading = since_bound(reading, binding.account, binding.issued_ms, box.marks)
         lines = to_log_lines(reading, received_ms)
         await self._intake.append(sender, lines)
         if name and found.box != box:

@@ -6,17 +6,18 @@ with its reason when it is rated, and to send it again would not mend it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.canonical import to_log_lines
-from ingest.adapters.cmcd import adapt_body, adapt_request
+from ingest.adapters.cmcd import Trace, adapt_body, adapt_request
 from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
+from ingest.gateway.player_events import bound_event_lines
 from ingest.gateway.problems import Problem, no_credentials
 from ingest.gateway.reports import (
     asks_for_media,
-    bound_event_lines,
     event_lines,
     unbound_lines,
     within_token,
@@ -80,17 +81,31 @@ class Viewing:
             raise Problem(400, "bad-body", "the body is empty; send at least one record")
         headers = dict(request.headers.items())
         sent = sent_ms(headers)
-        received_ms = self._intake.log.received_ms()
-        binding = sender.binding
-        if binding is None and isinstance(sender, Backend):
-            lines = event_lines(headers, body, received_ms)
-            for type_ in {line.type for line in lines}:
-                sender.need(SCOPE_OF_TYPES.get(type_, "events"))
-        else:
-            assert binding is not None
-            lines = bound_event_lines(headers, body, binding, received_ms, sent)
+        if (binding := sender.binding) is not None:
+            return await self._take_events(sender, headers, body, binding, sent)
+        assert isinstance(sender, Backend)
+        lines = event_lines(headers, body, self._intake.log.received_ms())
+        for type_ in {line.type for line in lines}:
+            sender.need(SCOPE_OF_TYPES.get(type_, "events"))
         await self._intake.append(sender, lines)
-        if binding is not None and binding.why_over:
+        return JSONResponse(taken(lines), 202)
+
+    async def _take_events(
+        self,
+        sender: Sender,
+        headers: dict[str, str],
+        body: bytes,
+        binding: Binding,
+        sent: int | None,
+    ) -> Response:
+        """Log the events of a viewer."""
+        async with self._turns.of((binding.account, binding.device, binding.session)):
+            trace = self._traces.of(binding) or Trace()
+            received_ms = self._intake.log.received_ms()
+            lines, clock = bound_event_lines(headers, body, binding, received_ms, sent, trace.clock)
+            await self._intake.append(sender, lines)
+            self._traces.keep(binding, replace(trace, clock=clock))
+        if binding.why_over:
             raise session_over(binding)
         return JSONResponse(taken(lines), 202)
 

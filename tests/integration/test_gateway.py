@@ -636,6 +636,27 @@ def test_a_players_own_records_are_moved_by_what_its_clock_is_off_by(
     assert first["device_time"] == now_ms - HOUR_MS + off_ms
 
 
+@pytest.mark.parametrize("clock_ms", ["ahead", "never set"])
+def test_without_a_sent_time_a_clock_that_must_be_wrong_is_put_right(
+    gateway: RunningGateway, clock_ms: str
+) -> None:
+    """What lies ahead of its arrival, or in 1970: for all of the session, once it is known."""
+    who = f"clock {clock_ms}"
+    token = new_token(gateway, who)["token"]
+    now_ms = int(time.time() * 1000)
+    off_ms = 3 * HOUR_MS if clock_ms == "ahead" else 50_000 - now_ms
+    for at in (-30_000, -20_000, -10_000):
+        body = view(time=now_ms + off_ms + at)
+        assert send_with(gateway, "query", token, body).status_code == 202
+    times = [line["time"] for line in logged(gateway, account=who)]
+    assert abs(times[0] - now_ms) < 2000
+    assert [at - times[0] for at in times] == [0, 10_000, 20_000]
+    late = new_token(gateway, f"late {clock_ms}")["token"]
+    assert send_with(gateway, "query", late, view(time=now_ms - HOUR_MS)).status_code == 202
+    (line,) = logged(gateway, account=f"late {clock_ms}")
+    assert line["time"] == now_ms - HOUR_MS
+
+
 @pytest.mark.parametrize("said", ["yesterday", "-5", "1772827200", "", "9" * 40])
 def test_a_sent_time_that_cannot_be_read_is_refused(gateway: RunningGateway, said: str) -> None:
     asked = new_token(gateway, "misread")

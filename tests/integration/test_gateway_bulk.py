@@ -207,6 +207,7 @@ def test_an_event_log_outlives_the_boxs_owner(gateway: RunningGateway) -> None:
     began_ms = int(time.time() * 1000) - 3_600_000
     log = [*EVENING, (4, "start session", 3500), (5, "stop session", 3590)]
     token = token_of(gateway, "second", issued_s_ago=300)
+    assert post(gateway, token, body_of(report(began_ms))).status_code == 200  # another profile's
     answer = post(gateway, token, body_of(report(began_ms, *log))).json()
     assert (answer["accepted"], answer["suspended"]) == (5, 3)
     found = logged(gateway, "second")
