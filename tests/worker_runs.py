@@ -276,6 +276,12 @@ def next_offsets(url: str, partitions: int) -> dict[int, int]:
         return {number: stored.next_offset for number, stored in found if stored}
 
 
+def records_in(url: str) -> int:
+    """How many records the store holds the outcome of."""
+    with open_store(url, create=False) as store:
+        return store.summary().counts.get("records", 0)
+
+
 # --- workers -------------------------------------------------------------------------------------
 
 
@@ -366,8 +372,7 @@ class WorkerScene:
 
     def records(self) -> int:
         """How many records the store holds the outcome of."""
-        with open_store(self.store, create=False) as store:
-            return store.summary().counts.get("records", 0)
+        return records_in(self.store)
 
     def said(self) -> str:
         """What the workers said last."""

@@ -19,6 +19,7 @@ from worker_runs import (
     expected_facts,
     make_topic,
     packed_log,
+    records_in,
     send,
     simulated_lines,
     stored_facts,
@@ -203,12 +204,18 @@ def test_the_database_gets_no_byte_onto_its_disk(
         fresh_database(database.url()) as url,
         WorkerScene(tmp_path, kafka_address, topic, url, [evening[0]]) as scene,
     ):
-        sending = send(kafka_address, topic, messages, seconds=4)
+        send(kafka_address, topic, messages[:1000])
         worker = scene.start()
         wait_until(lambda: scene.records() > 0, 20, "commits")
         database.limit_files(0)
+        sending = send(kafka_address, topic, messages[1000:], seconds=2)
+
+        def is_refused() -> bool:
+            database.keep_running(0.1)
+            return "trying again" in worker.log.read_text()
+
+        wait_until(is_refused, 20, "a commit is refused")
         database.keep_running(2)
-        assert "trying again" in worker.log.read_text()
         database.limit_files(None)
         database.wait_serving()
         sending.join()
@@ -230,17 +237,20 @@ def test_the_network_swallows_what_worker_and_database_say(
     with CutProxy(port) as wire:
         store = f"{through(wire, postgres_url)}?{IMPATIENT}"
         with WorkerScene(tmp_path, kafka_address, topic, store, [evening[0]]) as scene:
-            sending = send(kafka_address, topic, messages, seconds=6)
+            send(kafka_address, topic, messages[:1000])
             worker = scene.start()
             wait_until(lambda: scene.records() > 0, 20, "commits")
-            for hole_s in (0.5, 3.0):
+            for hole_s, part in ((0.5, messages[1000:2000]), (3.0, messages[2000:])):
                 wire.swallow()
+                sending = send(kafka_address, topic, part, seconds=1)
                 time.sleep(hole_s)
+                before = records_in(postgres_url)
                 wire.mend()
-                before = scene.records()
-                wait_until(lambda before=before: scene.records() > before, 20, "it goes on")
+                wait_until(
+                    lambda before=before: records_in(postgres_url) > before, 20, "it goes on"
+                )
+                sending.join()
             assert "trying again" in worker.log.read_text()
-            sending.join()
             check_charges(scene, messages)
             assert worker.stop() == 0
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import socket
-import struct
 import threading
 from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 BLOCK_BYTES = 64 * 1024
-# A socket's filter of one instruction, "take 0 bytes": the kernel then drops each packet before it
-# sees it, so that nothing is acknowledged, answered or refused. Linux's numbers, open to any user.
-SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
-TAKE_NOTHING = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
+# A socket's least time to live of what it takes (Linux's number; any user may set it). Packets here
+# have 64, so the kernel drops each before it looks at it: none is acknowledged, answered or refused.
+IP_MINTTL, TTL_OF_NO_PACKET, TTL_OF_ANY = 21, 255, 0
 # While a hole lasts nobody answers, and the proxy's own patience must not be what ends it; once it
 # is mended, an end that has gone is found within a second.
 KEEPALIVE = {
@@ -53,17 +50,16 @@ class CutProxy:
         """Drop every packet that comes, of either side, and of whoever would connect."""
         with self._lock:
             self._is_hole = True
-            _drop_packets(self._listener)
+            _take_packets(self._listener, TTL_OF_NO_PACKET)
             for end in self._ends:
-                _drop_packets(end)
+                _take_packets(end, TTL_OF_NO_PACKET)
 
     def mend(self) -> None:
         """Let everything through, also what is sent again of what was swallowed."""
         with self._lock:
             self._is_cut = self._is_hole = False
             for end in (self._listener, *self._ends):
-                with suppress(OSError):
-                    end.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+                _take_packets(end, TTL_OF_ANY)
 
     def close(self) -> None:
         """End it."""
@@ -104,7 +100,7 @@ class CutProxy:
                     end.setsockopt(socket.IPPROTO_TCP, option, value)
                 self._ends.add(end)
                 if self._is_hole:
-                    _drop_packets(end)
+                    _take_packets(end, TTL_OF_NO_PACKET)
             return not self._is_cut
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
@@ -129,7 +125,6 @@ def _end(end: socket.socket) -> None:
         end.shutdown(socket.SHUT_RDWR)
 
 
-def _drop_packets(end: socket.socket) -> None:
-    program = struct.pack("HL", 1, ctypes.addressof(TAKE_NOTHING))
-    with suppress(OSError):
-        end.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+def _take_packets(end: socket.socket, ttl_min: int) -> None:
+    with suppress(OSError):  # it may have ended
+        end.setsockopt(socket.IPPROTO_IP, IP_MINTTL, ttl_min)
