@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from ingest.cmcd.keys import HEADERS, KEYS
-from ingest.cmcd.quick import read_quickly
+from ingest.cmcd.quick import CHARACTERS_MAX, read_quickly
 from ingest.cmcd.records import Note, Record, Rejected, record_of
+from ingest.cmcd.shapes import Shapes
 from ingest.cmcd.structured import (
     Bare,
     InnerList,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MEDIA_TYPES = ("application/cmcd", "text/cmcd")  # since revision B, and before it
-CHARACTERS_MAX = 1 << 16  # of a record; the longest keys are URLs
 BLANK = " \t\r\n"
+SHAPES = Shapes()
 
 
 def read_record(text: str) -> Record:
@@ -38,7 +39,11 @@ def read_record(text: str) -> Record:
     Raises: Rejected.
     """
     stripped = text.strip(BLANK)
-    return read_quickly(stripped) or read_exactly(stripped)
+    record = SHAPES.read(stripped)
+    if record is None:
+        record = read_quickly(stripped) or read_exactly(stripped)
+        SHAPES.see(stripped, record)
+    return record
 
 
 def read_exactly(text: str) -> Record:

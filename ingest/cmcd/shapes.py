@@ -1,0 +1,159 @@
+"""The shortest way: for records of a shape that was met before.
+
+A player sends the same keys in the same order again and again, with other values. For such a shape
+one expression finds all values at once, and a fixed list says how each is read and which key it is
+of. A shape is learned from a record that another way has read, and checked on it. What an
+expression finds the exact reader would read alike, since it is made of the same kinds of values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from operator import call, itemgetter
+from typing import TYPE_CHECKING, Any
+
+from ingest.cmcd.keys import KEYS
+from ingest.cmcd.quick import CHARACTERS_MAX, new_tuple, read_decimal, tokens_of
+from ingest.cmcd.records import Record, Value
+from ingest.cmcd.structured import TOKEN, Bare, Item, Parameters, Token, write_bare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Signature = tuple[int, int, str]
+
+SIGHTINGS = 64  # before a shape is learned, which takes about as long as to read so many records
+SIGNATURES_MAX = 256  # of more, all are forgotten
+SHAPES_MAX = 4  # of one signature; of more, the oldest is forgotten
+MEMBERS_MAX = 64
+
+INTEGER = "(-?[0-9]{1,15})"
+DECIMAL = r"(-?[0-9]{1,12}(?:\.[0-9]{1,3})?)"
+TEXT = r'"([ !#-\[\]-~]*+)"'
+WORD = f"({TOKEN.pattern})"
+
+
+class NoShape(Exception):  # noqa: N818 - an outcome
+    """A record holds what no shape is made for."""
+
+
+class Shape:
+    """Records with the same keys in the same order, and values of the same kinds.
+
+    An expression finds the texts of its values, those of a list's items apart. `readers` read them;
+    then come the `constants`. `pick` takes for each key its value, or the items that are its value.
+    """
+
+    def __init__(self, record: Record) -> None:
+        """The shape of a record. Raises: NoShape."""
+        if len(record.values) > MEMBERS_MAX or record.notes:
+            raise NoShape
+        self.version = record.version
+        self.names = tuple(record.values)
+        self._readers: list[Callable[[str], Any]] = []
+        self._constants: list[Value] = []
+        slots, members = [], []
+        for name, value in record.values.items():
+            slot, member = self._member(name, value)
+            slots.append(slot)
+            members.append(member)
+        # One slot more, since only of two or more does it give a tuple.
+        self._pick = itemgetter(*slots, slice(0, 0))
+        self._match = re.compile(", ?".join(members)).fullmatch
+
+    def _member(self, name: str, value: Value) -> tuple[int | slice, str]:
+        """Where the value of a key will stand, and an expression for the member."""
+        begin, escaped = len(self._readers), re.escape(name)
+        if value is True or name == "v":  # one version has other kinds than another
+            self._constants.insert(0, value)
+            return -len(self._constants), escaped if value is True else f"{escaped}={value!r}"
+        if isinstance(value, tuple):
+            items = " ".join(self._item(item) for item in value)
+            return slice(begin, len(self._readers)), rf"{escaped}=\({items}\)"
+        return begin, f"{escaped}={self._bare(name, value)}"
+
+    def _item(self, item: Item) -> str:
+        """An expression for one item of a list; its parameters are always the same."""
+        expression = self._bare("", item.value)
+        self._readers.append(item_reader(self._readers.pop(), item.parameters))
+        return expression + "".join(
+            re.escape(f";{name}" if value is True else f";{name}={write_bare(value)}")
+            for name, value in item.parameters
+        )
+
+    def _bare(self, name: str, value: Bare) -> str:
+        """An expression for values of a kind; says on the way how they are read."""
+        key = KEYS.get(name)
+        read: Callable[[str], Any]
+        if key is not None and key.tokens is not None:
+            read, expression = tokens_of(key), WORD
+        elif key is not None and key.kind == "decimal":
+            read, expression = read_decimal, DECIMAL
+        elif type(value) is int:
+            read, expression = int, INTEGER
+        elif type(value) is str:
+            read, expression = str, TEXT
+        elif type(value) is Token:
+            read, expression = Token, WORD
+        else:
+            raise NoShape
+        self._readers.append(read)
+        return expression
+
+    def read(self, text: str) -> Record | None:
+        """A record of this shape; None if it is of another, or has a token that its key has not."""
+        found = self._match(text)
+        if found is None:
+            return None
+        try:
+            values = (*map(call, self._readers, found.groups()), *self._constants)
+        except KeyError:
+            return None
+        named = dict(zip(self.names, self._pick(values), strict=False))
+        return new_tuple(Record, (self.version, named, ()))
+
+
+def item_reader(read: Callable[[str], Any], parameters: Parameters) -> Callable[[str], Item]:
+    """How an item is read whose parameters are known."""
+
+    def read_item(said: str) -> Item:
+        return new_tuple(Item, (read(said), parameters))
+
+    return read_item
+
+
+class Shapes:
+    """The shapes that were met, by what can be said of a text at a glance."""
+
+    def __init__(self) -> None:
+        self._known: dict[Signature, tuple[Shape, ...]] = {}
+        self._sightings: Counter[Signature] = Counter()
+
+    def read(self, text: str) -> Record | None:
+        """A record of a known shape; None where its shape is not known."""
+        for shape in self._known.get((text.count(","), text.count("("), text[:3]), ()):
+            record = shape.read(text)
+            if record is not None:
+                return record if len(text) <= CHARACTERS_MAX else None
+        return None
+
+    def see(self, text: str, record: Record) -> None:
+        """Be shown a record that was read in another way, and learn the shape of one in so many."""
+        signature = (text.count(","), text.count("("), text[:3])
+        self._sightings[signature] += 1
+        if self._sightings[signature] % SIGHTINGS:
+            if len(self._sightings) > SIGNATURES_MAX:
+                self.forget()
+            return
+        try:
+            shape = Shape(record)
+        except NoShape:
+            return
+        if repr(shape.read(text)) == repr(record):  # a Token and a text of the same word are equal
+            self._known[signature] = (shape, *self._known.get(signature, ()))[:SHAPES_MAX]
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._known.clear()
+        self._sightings.clear()
