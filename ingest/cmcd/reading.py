@@ -150,8 +150,12 @@ def json_elements(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
     for index, value in enumerate(found if isinstance(found, list) else [found]):
         raw = json.dumps(value, default=str, ensure_ascii=False)
         try:
-            yield raw.encode("utf-8", "replace"), _from_json(value, raw, f"element {index}")
+            yield raw.encode(), _from_json(value, raw, f"element {index}")
         except Rejected as rejected:
+            yield rejected.raw, rejected
+        except UnicodeEncodeError:
+            raw = json.dumps(value, default=str)
+            rejected = Rejected(f"element {index}: half of a character (a lone surrogate)", raw)
             yield rejected.raw, rejected
 
 

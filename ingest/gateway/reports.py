@@ -18,16 +18,19 @@ from ingest.adapters.canonical import (
     UNBOUND,
     LogLine,
     Reading,
+    Rows,
     suspended_frame,
     suspended_lines,
     suspended_row,
     to_log_lines,
 )
+from ingest.adapters.cmcd import USAGE_COLUMNS
 from ingest.json_exact import MalformedError, parse_json, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ingest.adapters.cmcd import Adapted
     from ingest.gateway.tokens import Binding
 
 VIEW_FIELDS = ("type", "time", "content", "kind", "quality", "state", "playhead_ms", "rate")
@@ -52,24 +55,24 @@ def bound_event_lines(
     ]
 
 
-def within_token(reading: Reading, binding: Binding) -> Reading:
-    """A reading of a player's report, without what happened after its token had ended."""
-    usage = _unstamped(reading.usage)
+def within_token(adapted: Adapted, binding: Binding) -> Adapted:
+    """What a player's report came to, without what happened after its token had ended."""
     if not binding.why_over:
-        return Reading(usage, reading.suspended)
-    holds = pl.col("time").le(binding.ends_ms).fill_null(value=False)
-    late = usage.filter(~holds)
-    rows = [
+        return adapted
+    why = f"{binding.why_over}, and this happened later"
+    late = [row for row in adapted.rows.usage if not binding.holds_at(row["time"])]
+    suspended = [
         suspended_row(
             UNBOUND,
-            f"{binding.why_over}, and this happened later",
-            line,
+            why,
+            canonical.encoded_row(row, USAGE_COLUMNS, 0),
             account=binding.account,
-            time=time,
+            time=row["time"],
         )
-        for line, time in zip(canonical.encoded(late, 0), late["time"], strict=True)
+        for row in late
     ]
-    return Reading(usage.filter(holds), pl.concat([suspended_frame(rows), reading.suspended]))
+    usage = [row for row in adapted.rows.usage if binding.holds_at(row["time"])]
+    return adapted._replace(rows=Rows(usage, suspended + adapted.rows.suspended))
 
 
 def asks_for_media(headers: Mapping[str, str], query: str) -> bool:

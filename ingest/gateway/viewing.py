@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from ingest.adapters.canonical import to_log_lines
 from ingest.adapters.cmcd import adapt_body, adapt_request
 from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
 from ingest.gateway.problems import Problem, no_credentials
@@ -143,9 +142,8 @@ class Viewing:
             why = sender.why if isinstance(sender, Anonymous) else NOT_PASSED_ON
             await self._intake.append(sender, unbound_lines(raw, why, received_ms))
             return Response(status_code=204)
-        adapted = adapt(binding, received_ms)
-        reading = within_token(adapted.reading, binding)
-        await self._intake.append(sender, to_log_lines(reading, received_ms))
+        adapted = within_token(adapt(binding, received_ms), binding)
+        await self._intake.append(sender, adapted.log_lines(received_ms))
         self._traces.keep(binding, adapted.trace)
         if binding.why_over:
             raise session_over(binding)
