@@ -260,7 +260,8 @@ class Upload:
                 self.suspend(refused.reason, refused.detail, report.raw, report.placed_ms)
             except Ignored as ignored:
                 self.ignored[str(ignored)] += 1
-            self.trace = self.trace._replace(numbers=numbers_after(before, report))
+            if number_of(report) is not None:
+                self.trace = self.trace._replace(numbers=numbers_after(before, report))
 
     def suspend(self, reason: str, detail: str, raw: bytes, placed_ms: int | None = None) -> None:
         """Keep what cannot become usage."""
@@ -361,14 +362,8 @@ class Upload:
         }
         self.rows += [*self._start(report, row, cid), row]
         if self._goes_on(report, sta, cid):
-            self.trace = self.trace._replace(
-                sta=sta,
-                cid=cid,
-                device_ms=report.ts_ms,
-                playhead_ms=playhead_ms,
-                kind=kind,
-                quality=quality,
-            )
+            clock, numbers = self.trace.clock, self.trace.numbers
+            self.trace = Trace(clock, numbers, sta, cid, report.ts_ms, playhead_ms, kind, quality)
 
     def _sta(self, report: Report) -> str:
         """The state of a report: its own, or that of the report right before it."""
@@ -499,7 +494,7 @@ def rate_of(values: Mapping[str, Any]) -> str | None:
 
 def quality_of(values: Mapping[str, Any], ladder: tuple[tuple[int, str], ...]) -> str | None:
     """The ladder's word for the picture's bitrate: the one shown, or else the one selected."""
-    kbps = picture_kbps(values.get("pb") or values.get("br") or ())
+    kbps = picture_kbps(values.get("pb") or values.get("br") or ()) if ladder else None
     if kbps is None:
         return None
     return next((word for floor, word in reversed(ladder) if kbps >= floor), None)
