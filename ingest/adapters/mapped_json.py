@@ -23,7 +23,7 @@ from ingest.adapters.canonical import (
 )
 from ingest.adapters.fields import known_account, known_time, settled
 from ingest.adapters.mapping_files import Table, parse_mapping, raise_mistakes
-from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, array_values
+from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, parsed_or_error, parsed_values
 from ingest.json_exact import (
     TEXTS_OF_TYPES,
     MalformedError,
@@ -65,12 +65,19 @@ class Field:
 
     paths: tried in order, each a way through objects and arrays. constant: where there is no path
     or none leads anywhere. words: what the sender's words mean. unit: of a number, see UNITS.
+    where: the paths in words.
     """
 
     paths: tuple[tuple[str, ...], ...] = ()
     constant: str | int | None = None
     words: Mapping[str, str] | None = None
     unit: str = "ms"
+    where: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put the paths into words, once and not for each document."""
+        where = " or ".join(".".join(path) for path in self.paths)
+        object.__setattr__(self, "where", where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +211,18 @@ def documents_of(
     text = body.removeprefix(BYTE_ORDER_MARK).strip(SPACE)
     suspended: list[dict[str, Any]] = []
     if text.startswith(b"["):
-        values, suspended = array_values(text)
+        values, suspended = parsed_values(text)
     elif way or b"\n" not in text:
-        values = [text] if text else []
+        values = [(text, parsed_or_error(text))] if text else []
     else:
         lines = [line for line in (line.strip(SPACE) for line in text.split(b"\n")) if line]
-        values = lines if starts_whole(lines[0]) else [text]
-    documents = []
-    for raw in values:
+        whole = lines if starts_whole(lines[0]) else [text]
+        values = [(line, parsed_or_error(line)) for line in whole]
+    documents: list[tuple[bytes, Any]] = []
+    for raw, parsed in values:
         try:
-            parsed = parse_json(raw)
+            if isinstance(parsed, MalformedError):
+                raise parsed
             inner = [(raw, parsed)] if not way else inner_documents(parsed, way)
         except MalformedError as error:
             suspended.append(suspended_row(MALFORMED, str(error), raw))
@@ -323,17 +332,16 @@ def value_of(document: Any, name: str, field_: Field) -> Any:
             break
     if value is MISSING or value is None:
         return MISSING if field_.constant is None else field_.constant
-    where = " or ".join(".".join(path) for path in field_.paths)
     if field_.words is not None:
         word = plain(value)
         if word not in field_.words:
             raise MalformedError(
-                f"{where} is {shown(value)}, a word that the mapping of field {name} lacks; "
-                f"it has {', '.join(field_.words)}"
+                f"{field_.where} is {shown(value)}, a word that the mapping of field {name} "
+                f"lacks; it has {', '.join(field_.words)}"
             )
         return field_.words[word]
     if name in IN_UNITS:
-        return in_ms(value, field_.unit, where)
+        return in_ms(value, field_.unit, field_.where)
     if name in NUMERIC:
         return number_of(value)
     if isinstance(value, int | Number) and not isinstance(value, bool):
