@@ -56,7 +56,7 @@ REQUIRED = 1
 DECIMAL_TEXT = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
 EXACT = Context(prec=70)
 MISSING = object()
-ENCODE = json.JSONEncoder().encode
+COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +252,20 @@ def inner_documents(parsed: Any, way: tuple[str, ...]) -> list[tuple[bytes, Any]
 
 def json_bytes(value: Any) -> bytes:
     """A parsed value as JSON again, its numbers to the digit."""
+    try:
+        return COMPACT(value).encode()
+    except TypeError:  # it holds a Number, or is one
+        return exact_bytes(value)
+
+
+def exact_bytes(value: Any) -> bytes:
+    """What `json_bytes` returns, for any parsed value."""
     if isinstance(value, dict):
-        pairs = (json_bytes(name) + b":" + json_bytes(one) for name, one in value.items())
+        pairs = (COMPACT(name).encode() + b":" + exact_bytes(one) for name, one in value.items())
         return b"{" + b",".join(pairs) + b"}"
     if isinstance(value, list):
-        return b"[" + b",".join(map(json_bytes, value)) + b"]"
-    return (value.text if isinstance(value, Number) else ENCODE(value)).encode()
+        return b"[" + b",".join(map(exact_bytes, value)) + b"]"
+    return (value.text if isinstance(value, Number) else COMPACT(value)).encode()
 
 
 def read_documents(
@@ -385,8 +393,10 @@ def lookup(document: Any, path: tuple[str, ...]) -> Any:
     """What stands at a path; MISSING if it leads nowhere. A number is a place in an array."""
     value = document
     for step in path:
-        if isinstance(value, dict) and step in value:
-            value = value[step]
+        if type(value) is dict:
+            value = value.get(step, MISSING)
+            if value is MISSING:
+                return MISSING
         elif isinstance(value, list) and step.isascii() and step.isdigit():
             if int(step[:9]) >= len(value):
                 return MISSING
