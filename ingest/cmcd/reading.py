@@ -155,8 +155,8 @@ def json_elements(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
             yield rejected.raw, rejected
         except UnicodeEncodeError:
             raw = json.dumps(value, default=str)
-            rejected = Rejected(f"element {index}: half of a character (a lone surrogate)", raw)
-            yield rejected.raw, rejected
+            half = Rejected(f"element {index}: half of a character (a lone surrogate)", raw)
+            yield half.raw, half
 
 
 def _from_json(value: Any, raw: str, place: str) -> Record:

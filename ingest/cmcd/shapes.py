@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import repeat
 from operator import call, itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ INTEGER = "(-?[0-9]{1,15})"
 DECIMAL = r"(-?[0-9]{1,12}(?:\.[0-9]{1,3})?)"
 TEXT = r'"([ !#-\[\]-~]*+)"'
 WORD = f"({TOKEN.pattern})"
+ITEMS = repeat(Item)
 
 
 class NoShape(Exception):  # noqa: N818 - an outcome
@@ -41,43 +43,47 @@ class NoShape(Exception):  # noqa: N818 - an outcome
 class Shape:
     """Records with the same keys in the same order, and values of the same kinds.
 
-    An expression finds the texts of its values, those of a list's items apart. `readers` read them;
-    then come the `constants`. `pick` takes for each key its value, or the items that are its value.
+    An expression finds the texts of all values, and `readers` read them. Of some of these values
+    items are made, each with its own parameters, which are always the same; they stand behind the
+    values, and the constants behind them. `pick` takes what belongs to each key.
     """
 
-    def __init__(self, record: Record) -> None:
-        """The shape of a record. Raises: NoShape."""
+    def __init__(self, text: str, record: Record) -> None:
+        """The shape of a record and its text. Raises: NoShape."""
         if len(record.values) > MEMBERS_MAX or record.notes:
             raise NoShape
         self.version = record.version
         self.names = tuple(record.values)
         self._readers: list[Callable[[str], Any]] = []
-        self._constants: list[Value] = []
-        slots, members = [], []
+        self._constants: tuple[Value, ...] = ()
+        self._parameters: list[Parameters] = []
+        places: list[int] = []  # of the items' values
+        slots: list[int | range] = []  # of the keys' values; a range is one of items
+        members = []
         for name, value in record.values.items():
-            slot, member = self._member(name, value)
-            slots.append(slot)
-            members.append(member)
-        # One slot more, since only of two or more does it give a tuple.
-        self._pick = itemgetter(*slots, slice(0, 0))
-        self._match = re.compile(", ?".join(members)).fullmatch
+            escaped, begin = re.escape(name), len(places)
+            if value is True or name == "v":  # one version has other kinds than another
+                self._constants = (value, *self._constants)
+                slots.append(-len(self._constants))
+                members.append(escaped if value is True else f"{escaped}={value!r}")
+            elif isinstance(value, tuple):
+                items = " ".join(self._item(item, places) for item in value)
+                slots.append(range(begin, len(places)))
+                members.append(rf"{escaped}=\({items}\)")
+            else:
+                slots.append(len(self._readers))
+                members.append(f"{escaped}={self._bare(name, value)}")
+        # More is picked than needed, since one alone would not come as a tuple.
+        self._pick_items = itemgetter(*places, slice(0, 0), slice(0, 0))
+        self._pick = itemgetter(*(in_one(slot, len(self._readers)) for slot in slots), slice(0, 0))
+        spaced = " ," in text or ", " in text
+        self._match = re.compile((" ?, ?" if spaced else ",").join(members)).fullmatch
 
-    def _member(self, name: str, value: Value) -> tuple[int | slice, str]:
-        """Where the value of a key will stand, and an expression for the member."""
-        begin, escaped = len(self._readers), re.escape(name)
-        if value is True or name == "v":  # one version has other kinds than another
-            self._constants.insert(0, value)
-            return -len(self._constants), escaped if value is True else f"{escaped}={value!r}"
-        if isinstance(value, tuple):
-            items = " ".join(self._item(item) for item in value)
-            return slice(begin, len(self._readers)), rf"{escaped}=\({items}\)"
-        return begin, f"{escaped}={self._bare(name, value)}"
-
-    def _item(self, item: Item) -> str:
-        """An expression for one item of a list; its parameters are always the same."""
-        expression = self._bare("", item.value)
-        self._readers.append(item_reader(self._readers.pop(), item.parameters))
-        return expression + "".join(
+    def _item(self, item: Item, places: list[int]) -> str:
+        """An expression for one item of a list."""
+        places.append(len(self._readers))
+        self._parameters.append(item.parameters)
+        return self._bare("", item.value) + "".join(
             re.escape(f";{name}" if value is True else f";{name}={write_bare(value)}")
             for name, value in item.parameters
         )
@@ -107,20 +113,18 @@ class Shape:
         if found is None:
             return None
         try:
-            values = (*map(call, self._readers, found.groups()), *self._constants)
+            values = (*map(call, self._readers, found.groups()),)
         except KeyError:
             return None
-        named = dict(zip(self.names, self._pick(values), strict=False))
+        items = zip(self._pick_items(values), self._parameters, strict=False)
+        picked = self._pick((*values, *map(new_tuple, ITEMS, items), *self._constants))
+        named = dict(zip(self.names, picked, strict=False))
         return new_tuple(Record, (self.version, named, ()))
 
 
-def item_reader(read: Callable[[str], Any], parameters: Parameters) -> Callable[[str], Item]:
-    """How an item is read whose parameters are known."""
-
-    def read_item(said: str) -> Item:
-        return new_tuple(Item, (read(said), parameters))
-
-    return read_item
+def in_one(slot: int | range, values: int) -> int | slice:
+    """Where a slot is when the items stand behind so many values."""
+    return slice(values + slot.start, values + slot.stop) if isinstance(slot, range) else slot
 
 
 class Shapes:
@@ -147,7 +151,7 @@ class Shapes:
                 self.forget()
             return
         try:
-            shape = Shape(record)
+            shape = Shape(text, record)
         except NoShape:
             return
         if repr(shape.read(text)) == repr(record):  # a Token and a text of the same word are equal

@@ -208,9 +208,9 @@ def test_what_follows_the_standard_takes_the_quick_way(record: Record) -> None:
 # --- shapes ---------------------------------------------------------------------------------------
 
 
-def shape_of(record: Record) -> Shape | None:
+def shape_of(text: str, record: Record) -> Shape | None:
     try:
-        return Shape(record)
+        return Shape(text, record)
     except NoShape:
         return None
 
@@ -219,15 +219,17 @@ def shape_of(record: Record) -> Shape | None:
 @settings(max_examples=300)
 def test_a_shape_reads_as_the_exact_reader_does(record: Record, data: st.DataObject) -> None:
     """Its own record, others of its shape, and what has been mistreated."""
-    shape = shape_of(record)
+    text = cmcd.write_record(record).replace(",", data.draw(st.sampled_from([",", ", ", " , "])))
+    record = read_exactly(text)  # a comma may stand in a string
+    shape = shape_of(text, record)
     if shape is None:
         assert False in record.values.values()
         return
-    text = cmcd.write_record(record)
     if "\\" not in text:
         assert repr(shape.read(text)) == repr(read_exactly(text))
     digits = data.draw(st.sampled_from('0123456789.-a"é'))
-    for other in (re.sub("[0-9]", digits, text, count=3), text.replace("a", digits), text + ","):
+    others = [re.sub("[0-9]", digits, text, count=3), text.replace("a", digits), text + ","]
+    for other in (*others, text.replace(",", " ,"), text.replace(",", ",  ")):
         assert_exact(shape.read(other), other)
     at = data.draw(st.integers(0, len(text)))
     broken = text[:at] + data.draw(SHARDS | st.just("")) + text[at + data.draw(st.integers(0, 2)) :]
