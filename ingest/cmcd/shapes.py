@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Signature = tuple[int, int, str]
 
-SIGHTINGS = 64  # before a shape is learned, which takes about as long as to read so many records
+SIGHTINGS = 64  # before the first shape is learned, which takes as long as to read so many; 2**n
 SIGNATURES_MAX = 256  # of more, all are forgotten
 SHAPES_MAX = 4  # of one signature; of more, the oldest is forgotten
 MEMBERS_MAX = 64
@@ -143,12 +143,17 @@ class Shapes:
         return None
 
     def see(self, text: str, record: Record) -> None:
-        """Be shown a record that was read in another way, and learn the shape of one in so many."""
+        """Be shown a record that was read in another way, and learn the shape of a few of them.
+
+        Each time one is learned it takes twice as many to learn the next, since records that look
+        alike and still have other shapes each time are not worth it.
+        """
         signature = (text.count(","), text.count("("), text[:3])
         self._sightings[signature] += 1
-        if self._sightings[signature] % SIGHTINGS:
-            if len(self._sightings) > SIGNATURES_MAX:
-                self.forget()
+        seen = self._sightings[signature]
+        if len(self._sightings) > SIGNATURES_MAX:
+            self.forget()
+        if seen < SIGHTINGS or seen & (seen - 1):
             return
         try:
             shape = Shape(text, record)
