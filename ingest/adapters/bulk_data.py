@@ -84,6 +84,7 @@ CHANNEL = re.compile(
     r"(?P<service>.*?)\.?Applications\.AudienceStats\."
     r"(?:Channel\.(?P<channel>[0-9]+)\.(?P<name>Name|Alias|Duration)|(?P<reset>ResetTime))"
 )
+COUNTER = "Applications.AudienceStats."  # in each of them; to look for it is quick
 SECONDS = re.compile(r"[0-9]{1,15}")
 ZONE = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
 UNKNOWN_TIME = "0001-01-01T00:00:00Z"  # TR-106: the box does not know
@@ -442,8 +443,9 @@ def entries_of(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
             parameters.setdefault((*at, found["parameter"]), {})[found["name"]] = value
     for (stream, number, _), pair in parameters.items():
         entries[stream, number]["Parameter"][plain(pair.get("Name"))] = pair.get("Value")
+    about = {stream: stream_of(report, stream) for stream in {stream for stream, _ in entries}}
     for (stream, _), entry in sorted(entries.items(), key=lambda one: one[0]):
-        entry["Stream"] = stream_of(report, stream)
+        entry["Stream"] = about[stream]
         yield stream, entry
 
 
@@ -504,7 +506,7 @@ def counters_of(
         channels: dict[tuple[str, str], dict[str, Any]] = {}
         resets: dict[str, str] = {}
         for path, value in report.values.items():
-            found = CHANNEL.fullmatch(path)
+            found = CHANNEL.fullmatch(path) if COUNTER in path else None
             if found is None:
                 continue
             if found["reset"]:

@@ -2,12 +2,16 @@
 
 An adapter is a pure function of bytes and its options: no clock, no network. What it understood
 comes as columns named like the fields of a usage record; what it did not is suspended, with a
-reason, a sentence and the bytes as they came. Nothing is left out of both.
+reason, a sentence and the bytes as they came. Nothing is left out of both. Where few records come
+at once they are `Rows`, since to build frames of one report takes longer than all else.
 Source: spec section 1.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,7 +66,12 @@ SAMPLED = "sampled"
 RAW_BYTES_MAX = 8 * 2**20
 """Base64 makes four bytes of three, and a line of the log must stay below 16 MiB."""
 
+UNBOUND_DETAIL = "the record names no account, and nothing binds it to one"
+
 JSON_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+
+RATE_TEXT = re.compile(rf'"rate":"({JSON_NUMBER})"')
+ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class LogLine(NamedTuple):
@@ -95,6 +104,16 @@ class Reading:
 
     usage: pl.DataFrame = field(default_factory=empty_usage)
     suspended: pl.DataFrame = field(default_factory=empty_suspended)
+
+
+class Rows(NamedTuple):
+    """What an adapter made of its input, one mapping each; a field that is missing or None is absent.
+
+    usage: fields of USAGE_FIELDS, and of the adapter's own. suspended: as `suspended_row` makes them.
+    """
+
+    usage: list[dict[str, Any]]
+    suspended: list[dict[str, Any]]
 
 
 def usage_frame(columns: Mapping[str, Any] | pl.DataFrame) -> pl.DataFrame:
@@ -186,7 +205,7 @@ def unbound_as_suspended(usage: pl.DataFrame, received_ms: int) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "reason": pl.Series([UNBOUND] * len(usage), dtype=pl.String),
-            "detail": "the record names no account, and nothing binds it to one",
+            "detail": UNBOUND_DETAIL,
             "raw": encoded(usage, received_ms),
             "account": pl.Series([None] * len(usage), dtype=pl.String),
             "time": usage["time"],
@@ -217,3 +236,51 @@ def suspended_lines(suspended: pl.DataFrame, received_ms: int) -> list[LogLine]:
         LogLine(account, line, SUSPENDED_TYPE)
         for account, line in zip(accounts, lines.to_list(), strict=True)
     ]
+
+
+# --- the same of rows ------------------------------------------------------------------------------
+
+
+def lines_of_rows(rows: Rows, fields: Iterable[str], received_ms: int) -> list[LogLine]:
+    """The lines that `to_log_lines` would make of the same rows, byte for byte.
+
+    fields: in what order a record's fields stand.
+    """
+    lines = []
+    unbound = []
+    for row in rows.usage:
+        line = encoded_row(row, fields, received_ms)
+        if row.get("account") is None:
+            unbound.append(suspended_row(UNBOUND, UNBOUND_DETAIL, line, time=row.get("time")))
+        else:
+            lines.append(LogLine(row["account"], line, row.get("type") or ""))
+    return lines + [suspended_line(row, received_ms) for row in (*unbound, *rows.suspended)]
+
+
+def encoded_row(row: Mapping[str, Any], fields: Iterable[str], received_ms: int) -> bytes:
+    """One row as a JSON object in UTF-8, as `encoded` writes it."""
+    present = {
+        name: value
+        for name in fields
+        if (value := row.get(name)) is not None and name != "received"
+    }
+    received = row.get("received")
+    present["received"] = received_ms if received is None else received
+    line = ENCODE(present)
+    return (RATE_TEXT.sub(r'"rate":\1', line) if "rate" in present else line).encode()
+
+
+def suspended_line(row: Mapping[str, Any], received_ms: int) -> LogLine:
+    """One row of SUSPENDED as a line, as `suspended_lines` writes it."""
+    raw = base64.b64encode(row["raw"] or b"").decode()
+    fields = {
+        "type": SUSPENDED_TYPE,
+        "reason": row["reason"],
+        "detail": row["detail"],
+        "raw": raw,
+        "account": row["account"],
+        "time": row["time"],
+        "received": received_ms,
+    }
+    present = {name: value for name, value in fields.items() if value is not None}
+    return LogLine(row["account"] or "", ENCODE(present).encode(), SUSPENDED_TYPE)

@@ -33,7 +33,7 @@ from ingest.adapters.canonical import (
     usage_of_rows,
 )
 from ingest.adapters.fields import known_account, known_time, settled, usage_row
-from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, array_values
+from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, parsed_or_error, parsed_values
 from ingest.json_exact import TEXTS_OF_TYPES, MalformedError, Number, parse_json, shown
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def read_message(headers: Mapping[str, str], prefix: str, body: bytes, options: 
     if media.startswith(BATCH):
         return read_batch(body, options)
     if media.startswith(STRUCTURED):
-        return read_events([body], [], options)
+        text = body.removeprefix(BYTE_ORDER_MARK).strip(SPACE)
+        return read_events([(body, parsed_or_error(text))], [], options)
     return read_binary(headers, prefix, body, options)
 
 
@@ -117,20 +118,22 @@ def read_batch(body: bytes, options: Options = DEFAULTS) -> Reading:
     if not text.startswith(b"["):
         why = "a batch of events is a JSON array, and this is none"
         return gathered([], [suspended_row(MALFORMED, why, body)])
-    values, broken = array_values(text)
-    return read_events(values, broken, options)
+    return read_events(*parsed_values(text), options)
 
 
 def read_events(
-    events: Iterable[bytes], broken: list[dict[str, Any]], options: Options = DEFAULTS
+    events: Iterable[tuple[bytes, Any]], broken: list[dict[str, Any]], options: Options = DEFAULTS
 ) -> Reading:
-    """Read events in the JSON format, one each. broken: rows suspended already."""
+    """Read events in the JSON format, each with its bytes and parsed, or the error of it.
+
+    broken: rows suspended already.
+    """
     found: list[tuple[bytes, dict[str, Any], MalformedError | None]] = []
-    for raw in events:
+    for raw, parsed in events:
         fields: dict[str, Any] = {}
         wrong: MalformedError | None = None
         try:
-            attributes = structured_attributes(raw)
+            attributes = structured_attributes(parsed)
             take_event(attributes, structured_payload(attributes), fields, options)
         except MalformedError as error:
             wrong = error
@@ -154,12 +157,13 @@ def read_binary(headers: Mapping[str, str], prefix: str, body: bytes, options: O
         return gathered([], [refused(error, raw, fields)])
 
 
-def structured_attributes(raw: bytes) -> dict[str, Any]:
+def structured_attributes(parsed: Any) -> dict[str, Any]:
     """The attributes of an event in the JSON format. Raises: MalformedError."""
-    attributes = parse_json(raw.removeprefix(BYTE_ORDER_MARK).strip(SPACE))
-    if not isinstance(attributes, dict):
-        raise MalformedError(f"the event is {shown(attributes)}, expected a JSON object")
-    return attributes
+    if isinstance(parsed, MalformedError):
+        raise parsed
+    if not isinstance(parsed, dict):
+        raise MalformedError(f"the event is {shown(parsed)}, expected a JSON object")
+    return parsed
 
 
 def binary_attributes(headers: Mapping[str, str], prefix: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ Source: CTA-5004-B sections 2.2 and 4.3; docs/senders/cmcd.md has each rule for 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -21,7 +20,10 @@ from ingest.adapters.canonical import (
     MALFORMED,
     UNBOUND,
     USAGE_FIELDS,
+    LogLine,
     Reading,
+    Rows,
+    lines_of_rows,
     suspended_frame,
     suspended_row,
 )
@@ -105,8 +107,7 @@ class Options(NamedTuple):
     background: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """What a session has said so far: keep it from one upload to the next.
 
     It saves players from saying everything each time. Where it was lost, such as when a gateway
@@ -115,7 +116,7 @@ class Trace:
     playhead_ms: its time by the device's clock, and where it was in the content.
     """
 
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = Clock()
     numbers: Numbers | None = None
     sta: str | None = None
     cid: str | None = None
@@ -128,15 +129,27 @@ class Trace:
 class Adapted(NamedTuple):
     """What an upload came to.
 
-    reading: its usage has, besides USAGE_FIELDS, `device_time`: the device's own time in ms where
-    it was moved; `sn`: the report's number; `cid`: its content where the binding names another. trace: to pass in with the session's next upload, once this one is in the log.
-    ignored: how many records said nothing about viewing, by why: `request_mode`, `response`,
+    rows: of usage with USAGE_COLUMNS, which have, besides USAGE_FIELDS, `device_time`: the device's
+    own time in ms where it was moved; `sn`: the report's number; `cid`: its content where the
+    binding names another. trace: to pass in with the session's next upload, once this one is in the
+    log. ignored: how many records said nothing about viewing, by why: `request_mode`, `response`,
     `informational`, `other_player`, `repeat`.
     """
 
-    reading: Reading
+    rows: Rows
     trace: Trace
     ignored: Mapping[str, int]
+
+    @property
+    def reading(self) -> Reading:
+        """The rows as frames."""
+        columns = {name: [row.get(name) for row in self.rows.usage] for name in USAGE_COLUMNS}
+        usage = pl.DataFrame(columns, schema=USAGE_COLUMNS)
+        return Reading(usage, suspended_frame(self.rows.suspended))
+
+    def log_lines(self, received_ms: int) -> list[LogLine]:
+        """The lines of the usage log that the upload comes to, as `to_log_lines` has them."""
+        return lines_of_rows(self.rows, USAGE_COLUMNS, received_ms)
 
 
 class Report(NamedTuple):
@@ -249,7 +262,8 @@ class Upload:
                 self.suspend(refused.reason, refused.detail, report.raw, report.placed_ms)
             except Ignored as ignored:
                 self.ignored[str(ignored)] += 1
-            self.trace = replace(self.trace, numbers=numbers_after(before, report))
+            if number_of(report) is not None:
+                self.trace = self.trace._replace(numbers=numbers_after(before, report))
 
     def suspend(self, reason: str, detail: str, raw: bytes, placed_ms: int | None = None) -> None:
         """Keep what cannot become usage."""
@@ -258,9 +272,7 @@ class Upload:
 
     def finished(self) -> Adapted:
         """What has come of the upload."""
-        columns = {name: [row.get(name) for row in self.rows] for name in USAGE_COLUMNS}
-        usage = pl.DataFrame(columns, schema=USAGE_COLUMNS)
-        return Adapted(Reading(usage, suspended_frame(self.suspended)), self.trace, self.ignored)
+        return Adapted(Rows(self.rows, self.suspended), self.trace, self.ignored)
 
     # --- one report ---------------------------------------------------------------------------
 
@@ -306,7 +318,7 @@ class Upload:
             self.trace.clock,
             ordered=ordered,
         )
-        self.trace = replace(self.trace, clock=clock)
+        self.trace = self.trace._replace(clock=clock)
         placed = iter(times)
         return [
             report
@@ -354,15 +366,8 @@ class Upload:
         }
         self.rows += [*self._start(report, row, cid), row]
         if self._goes_on(report, sta, cid):
-            self.trace = replace(
-                self.trace,
-                sta=sta,
-                cid=cid,
-                device_ms=report.ts_ms,
-                playhead_ms=playhead_ms,
-                kind=kind,
-                quality=quality,
-            )
+            clock, numbers = self.trace.clock, self.trace.numbers
+            self.trace = Trace(clock, numbers, sta, cid, report.ts_ms, playhead_ms, kind, quality)
 
     def _sta(self, report: Report) -> str:
         """The state of a report: its own, or that of the report right before it."""
@@ -493,7 +498,7 @@ def rate_of(values: Mapping[str, Any]) -> str | None:
 
 def quality_of(values: Mapping[str, Any], ladder: tuple[tuple[int, str], ...]) -> str | None:
     """The ladder's word for the picture's bitrate: the one shown, or else the one selected."""
-    kbps = picture_kbps(values.get("pb") or values.get("br") or ())
+    kbps = picture_kbps(values.get("pb") or values.get("br") or ()) if ladder else None
     if kbps is None:
         return None
     return next((word for floor, word in reversed(ladder) if kbps >= floor), None)

@@ -23,7 +23,7 @@ from ingest.adapters.canonical import (
 )
 from ingest.adapters.fields import known_account, known_time, settled
 from ingest.adapters.mapping_files import Table, parse_mapping, raise_mistakes
-from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, array_values
+from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, parsed_or_error, parsed_values
 from ingest.json_exact import (
     TEXTS_OF_TYPES,
     MalformedError,
@@ -56,7 +56,7 @@ REQUIRED = 1
 DECIMAL_TEXT = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
 EXACT = Context(prec=70)
 MISSING = object()
-ENCODE = json.JSONEncoder().encode
+COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,19 @@ class Field:
 
     paths: tried in order, each a way through objects and arrays. constant: where there is no path
     or none leads anywhere. words: what the sender's words mean. unit: of a number, see UNITS.
+    where: the paths in words.
     """
 
     paths: tuple[tuple[str, ...], ...] = ()
     constant: str | int | None = None
     words: Mapping[str, str] | None = None
     unit: str = "ms"
+    where: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put the paths into words, once and not for each document."""
+        where = " or ".join(".".join(path) for path in self.paths)
+        object.__setattr__(self, "where", where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +211,18 @@ def documents_of(
     text = body.removeprefix(BYTE_ORDER_MARK).strip(SPACE)
     suspended: list[dict[str, Any]] = []
     if text.startswith(b"["):
-        values, suspended = array_values(text)
+        values, suspended = parsed_values(text)
     elif way or b"\n" not in text:
-        values = [text] if text else []
+        values = [(text, parsed_or_error(text))] if text else []
     else:
         lines = [line for line in (line.strip(SPACE) for line in text.split(b"\n")) if line]
-        values = lines if starts_whole(lines[0]) else [text]
-    documents = []
-    for raw in values:
+        whole = lines if starts_whole(lines[0]) else [text]
+        values = [(line, parsed_or_error(line)) for line in whole]
+    documents: list[tuple[bytes, Any]] = []
+    for raw, parsed in values:
         try:
-            parsed = parse_json(raw)
+            if isinstance(parsed, MalformedError):
+                raise parsed
             inner = [(raw, parsed)] if not way else inner_documents(parsed, way)
         except MalformedError as error:
             suspended.append(suspended_row(MALFORMED, str(error), raw))
@@ -243,12 +252,20 @@ def inner_documents(parsed: Any, way: tuple[str, ...]) -> list[tuple[bytes, Any]
 
 def json_bytes(value: Any) -> bytes:
     """A parsed value as JSON again, its numbers to the digit."""
+    try:
+        return COMPACT(value).encode()
+    except TypeError:  # it holds a Number, or is one
+        return exact_bytes(value)
+
+
+def exact_bytes(value: Any) -> bytes:
+    """What `json_bytes` returns, for any parsed value."""
     if isinstance(value, dict):
-        pairs = (json_bytes(name) + b":" + json_bytes(one) for name, one in value.items())
+        pairs = (COMPACT(name).encode() + b":" + exact_bytes(one) for name, one in value.items())
         return b"{" + b",".join(pairs) + b"}"
     if isinstance(value, list):
-        return b"[" + b",".join(map(json_bytes, value)) + b"]"
-    return (value.text if isinstance(value, Number) else ENCODE(value)).encode()
+        return b"[" + b",".join(map(exact_bytes, value)) + b"]"
+    return (value.text if isinstance(value, Number) else COMPACT(value)).encode()
 
 
 def read_documents(
@@ -321,17 +338,16 @@ def value_of(document: Any, name: str, field_: Field) -> Any:
             break
     if value is MISSING or value is None:
         return MISSING if field_.constant is None else field_.constant
-    where = " or ".join(".".join(path) for path in field_.paths)
     if field_.words is not None:
         word = plain(value)
         if word not in field_.words:
             raise MalformedError(
-                f"{where} is {shown(value)}, a word that the mapping of field {name} lacks; "
-                f"it has {', '.join(field_.words)}"
+                f"{field_.where} is {shown(value)}, a word that the mapping of field {name} "
+                f"lacks; it has {', '.join(field_.words)}"
             )
         return field_.words[word]
     if name in IN_UNITS:
-        return in_ms(value, field_.unit, where)
+        return in_ms(value, field_.unit, field_.where)
     if name in NUMERIC:
         return number_of(value)
     if isinstance(value, int | Number) and not isinstance(value, bool):
@@ -375,8 +391,10 @@ def lookup(document: Any, path: tuple[str, ...]) -> Any:
     """What stands at a path; MISSING if it leads nowhere. A number is a place in an array."""
     value = document
     for step in path:
-        if isinstance(value, dict) and step in value:
-            value = value[step]
+        if type(value) is dict:
+            value = value.get(step, MISSING)
+            if value is MISSING:
+                return MISSING
         elif isinstance(value, list) and step.isascii() and step.isdigit():
             if int(step[:9]) >= len(value):
                 return MISSING

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SPACE = b" \t\r\n"
 BETWEEN_OBJECTS = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
+BETWEEN_BRACES = re.compile(rb"(?<=\})[ \t\r\n]*,[ \t\r\n]*(?=\{)")
 LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 NOT_SPACE = re.compile(r"[^ \t\r\n]")
 # Only where a value ends is asked of it, so odd numbers need no meaning.
@@ -108,6 +109,30 @@ def array_lines(text: bytes, received_ms: int) -> list[LogLine]:
     values, broken = array_values(text)
     batch = decode_lines(b"\n".join(value.translate(LINE_ENDS) for value in values), str)
     return stamped_lines(batch, received_ms) + suspended_lines(suspended_frame(broken), received_ms)
+
+
+def parsed_values(text: bytes) -> tuple[list[tuple[bytes, Any]], list[dict[str, Any]]]:
+    """The values of a JSON array as they are written, each parsed, or the MalformedError of it.
+
+    Also at most one row for the broken rest, as `array_values` has it. For the first try at
+    cutting see `array_lines`.
+    """
+    inner = text[1:-1].strip(SPACE)
+    if inner and text.endswith(b"]"):
+        try:
+            return [(piece, parse_json(piece)) for piece in BETWEEN_BRACES.split(inner)], []
+        except MalformedError:
+            pass
+    values, broken = array_values(text)
+    return [(value, parsed_or_error(value)) for value in values], broken
+
+
+def parsed_or_error(text: bytes) -> Any:
+    """What `parse_json` returns or raises."""
+    try:
+        return parse_json(text)
+    except MalformedError as error:
+        return error
 
 
 def array_values(text: bytes) -> tuple[list[bytes], list[dict[str, Any]]]:

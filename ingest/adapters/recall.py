@@ -7,7 +7,6 @@ a clock that is wrong, and where a session stood, as the one before it did.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingest.adapters.bulk_data import Mark
@@ -84,15 +83,14 @@ def traced(trace: Trace, fields: Mapping[str, Any]) -> Trace:
     )
     is_news = trace.sta is None or device_ms >= trace.device_ms
     if number is not None:
-        trace = replace(trace, numbers=numbers_with(None if is_anew else before, number))
+        trace = trace._replace(numbers=numbers_with(None if is_anew else before, number))
         is_news = is_news or before is None or number > before.last
     last_ms = device_ms if trace.clock.last_ms is None else max(device_ms, trace.clock.last_ms)
-    trace = replace(trace, clock=Clock(offset_ms, last_ms))
+    trace = trace._replace(clock=Clock(offset_ms, last_ms))
     cid = fields.get("cid", fields["content"])
     if not is_news or (trace.cid not in (None, cid) and fields["state"] == "stopped"):
         return trace  # as the stop of what another player of the session had shown
-    return replace(
-        trace,
+    return trace._replace(
         sta=STA_OF[fields["state"]],
         cid=cid,
         device_ms=device_ms,

@@ -30,6 +30,8 @@ def numbers_with(numbers: Numbers | None, number: int) -> Numbers:
     if numbers is None:
         return Numbers(number, number)
     first, last, missing = numbers
+    if number == last + 1:
+        return Numbers(first, number, missing)
     if number > last:
         skipped = range(max(last + 1, number - MISSING_MAX), number)
         waiting = sorted(missing | frozenset(skipped))[-MISSING_MAX:]

@@ -1,116 +1,130 @@
-"""The short way for what players send nearly always.
+"""The short way for records that follow the standard.
 
-A record that follows the standard is cut at its commas, and each piece looked up among the members
-that were met before: a bitrate, a content or a state is said again and again. A piece that is no
-whole member, such as half of a string with a comma inside, is not found to be one; then the exact
-reader has the record. What this way returns, the exact one would too: a dictionary is its members,
-and each of these was read exactly when it was first met.
+Each member is found by one expression for all, and its value read by the table for its key. What
+has anything odd about it is not read here; then the exact reader has the record, which reads all
+that this way reads, and alike.
 """
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from ingest.cmcd.keys import KEYS
-from ingest.cmcd.records import Note, Record, Value, custom_value, typed_value
-from ingest.cmcd.structured import Item, NotStructured, Parameters, read_dictionary
+from ingest.cmcd.keys import KEYS, Key, Kind
+from ingest.cmcd.records import Record, Value
+from ingest.cmcd.structured import Item, Parameters, Token
 
-MEMBERS_MAX = 1 << 15  # kept by version; more are forgotten all at once
-CHARACTERS_MAX = 128  # of a member that is kept
-INTEGER_DIGITS_MAX = 15
-# Values that hardly come again would only push out those that do.
-PASSING = frozenset(("nor", "nrr", "pt", "smrt", "ts", "ttfb", "ttfbb", "ttlb", "url"))
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-# Integers, each of at most one object type: "(5000;v 320;a)".
-INTEGERS = re.compile(r"\([0-9]{1,15}(?:;[a-z]+)?(?: [0-9]{1,15}(?:;[a-z]+)?)*\)")
-TYPED: dict[str, Parameters] = {"": ()}  # parameters by their text; filled as they are met
+    Read = Callable[[str], Value]
+
+CHARACTERS_MAX = 1 << 16  # of a record; the longest keys are URLs
+
+# A string without escapes, and the lists of such and of integers of at most one object type each.
+TEXT = r'"[ !#-\[\]-~]*+"'
+INTEGERS = r"\([0-9]{1,15}(?:;[a-z]+)?(?: [0-9]{1,15}(?:;[a-z]+)?)*+\)"
+TEXTS = rf"\({TEXT}(?: {TEXT})*+\)"
+NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,3})?"
+# A member and the comma behind it; where none stands, one character that is the key of nothing.
+MEMBER = re.compile(
+    rf"([a-z]+)(?:=({NUMBER}|{TEXT}|[a-z]+|{INTEGERS}|{TEXTS}|\?[01]))?(?: ?, ?(?!\Z)|\Z)|[\s\S]"
+)
+find_members = MEMBER.findall
+find_integers = re.compile(r"([0-9]+)(?:;([a-z]+))?").findall
+find_texts = re.compile(TEXT).findall
+
+WHOLE_DIGITS_MAX = 12  # of a decimal, before its point
 TYPED_MAX = 100
+new_tuple = tuple.__new__  # half the time of Item(...), which a record makes several of
 
 
-class NotQuick(Exception):  # noqa: N818 - nothing is wrong, but for the exact reader to decide
-    """A piece is not a member that stands exactly as the standard has it."""
+class Typed(dict[str, Parameters]):
+    """Parameters that name an object type, by its name; shared, since nothing can change them."""
+
+    def __missing__(self, object_type: str) -> Parameters:
+        """The parameters of a type that was not met before."""
+        parameters: Parameters = ((object_type, True),) if object_type else ()
+        if len(self) < TYPED_MAX:
+            self[object_type] = parameters
+        return parameters
 
 
-class Members(dict[str, tuple[str, Value]]):
-    """Members as they are written, with their keys and values, in one version of CMCD."""
-
-    def __init__(self, version: int) -> None:
-        super().__init__()
-        self.version = version
-        kinds = {name: key.kind_in(version) for name, key in KEYS.items()}
-        self.integers = {name for name, kind in kinds.items() if kind == "integer"}
-        self.strings = {name for name, kind in kinds.items() if kind == "string"}
-        self.lists = {name for name, kind in kinds.items() if kind == "integers"}
-
-    def __missing__(self, piece: str) -> tuple[str, Value]:
-        """Read a member that was not met before. Raises: NotQuick."""
-        name, _, said = piece.partition("=")
-        value: Value | None = None
-        if name in self.integers:
-            if len(said) <= INTEGER_DIGITS_MAX and said.isdecimal() and said.isascii():
-                value = int(said)
-        elif name in self.strings:
-            value = _string(said)
-        elif name in self.lists and INTEGERS.fullmatch(said):
-            value = _integers(said)
-        member = self._read(piece) if value is None else (name, value)
-        if name not in PASSING and len(piece) <= CHARACTERS_MAX:
-            if len(self) >= MEMBERS_MAX:
-                self.clear()
-            self[piece] = member
-        return member
-
-    def _read(self, piece: str) -> tuple[str, Value]:
-        """Read a member as the exact reader does. Raises: NotQuick if it has anything to note."""
-        try:
-            ((name, member),) = read_dictionary(piece).items()
-        except (NotStructured, ValueError):
-            raise NotQuick from None
-        notes: list[Note] = []
-        key = KEYS.get(name)
-        value = (
-            typed_value(key, member, self.version, notes)
-            if key is not None
-            else custom_value(name, member, notes)
-        )
-        if value is None or notes:
-            raise NotQuick
-        return name, value
+TYPED = Typed()
 
 
-def _string(said: str) -> str | None:
-    """What stands in the quotes, where nothing in it needs a second look."""
+def read_text(said: str) -> str:
+    """What stands in the quotes. Raises: ValueError if there are none."""
+    if said[:1] != '"':
+        raise ValueError(said)
+    return said[1:-1]
+
+
+def read_decimal(said: str) -> Decimal:
+    """A number. Raises: ValueError if it is none."""
+    whole, point, _ = said.partition(".")
+    number = Decimal(int(whole))
+    if not point:
+        return number
+    if len(whole.removeprefix("-")) > WHOLE_DIGITS_MAX:
+        raise ValueError(said)
+    return Decimal(said)
+
+
+def read_integers(said: str) -> tuple[Item, ...]:
+    """The items of a list of integers. Raises: ValueError if it is none."""
     inner = said[1:-1]
-    if said[:1] == said[-1:] == '"' and len(said) > 1 and inner.isprintable() and inner.isascii():
-        return None if '"' in inner or "\\" in inner else inner
-    return None
+    if inner.isdecimal() and said[0] == "(":
+        return (new_tuple(Item, (int(inner), ())),)
+    if said[:1] != "(" or '"' in said:
+        raise ValueError(said)
+    return tuple([new_tuple(Item, (int(n), TYPED[o])) for n, o in find_integers(inner)])
 
 
-def _integers(said: str) -> tuple[Item, ...]:
-    """The items of a list that has the form of INTEGERS."""
-    items = []
-    for part in said[1:-1].split(" "):
-        number, _, object_type = part.partition(";")
-        parameters = TYPED.get(object_type)
-        if parameters is None:
-            parameters = ((object_type, True),)
-            if len(TYPED) < TYPED_MAX:
-                TYPED[object_type] = parameters
-        items.append(Item(int(number), parameters))
-    return tuple(items)
+def read_texts(said: str) -> tuple[Item, ...]:
+    """The items of a list of strings. Raises: ValueError if it is none."""
+    if said[:2] != '("':
+        raise ValueError(said)
+    return tuple([new_tuple(Item, (text[1:-1], ())) for text in find_texts(said)])
 
 
-VERSION_1 = Members(1)
-VERSION_2 = Members(2)
-MEMBER_1 = VERSION_1.__getitem__  # bound once, since this is what a record's time is spent on
-MEMBER_2 = VERSION_2.__getitem__
+READERS: dict[Kind, Read] = {  # tokens are read by their key
+    "boolean": {"": True, "?1": True, "?0": False}.__getitem__,
+    "integer": int,
+    "decimal": read_decimal,
+    "string": read_text,
+    "integers": read_integers,
+    "strings": read_texts,
+}
+
+
+def readers_in(version: int) -> dict[str, Read]:
+    """How the value of each key is read; a sender's own keys are left to the exact reader."""
+    readers: dict[str, Read] = {}
+    for name, key in KEYS.items():
+        kind = key.kind_in(version)
+        if kind is not None:
+            readers[name] = READERS[kind] if key.tokens is None else tokens_of(key)
+    return readers
+
+
+def tokens_of(key: Key) -> Read:
+    """How the value of a key is read that holds one of its own tokens. It raises: KeyError."""
+    return {token: Token(token) for token in key.tokens or ()}.__getitem__
+
+
+OF_VERSION = {1: readers_in(1), 2: readers_in(2)}
 
 
 def read_quickly(text: str) -> Record | None:
-    """A record that follows the standard to the letter; None if the exact reader must decide."""
-    version, member = (2, MEMBER_2) if "v=2" in text else (1, MEMBER_1)
-    try:
-        values: dict[str, Value] = dict(map(member, text.split(",")))
-    except NotQuick:
+    """A record that follows the standard; None if the exact reader must decide."""
+    if not text or len(text) > CHARACTERS_MAX:
         return None
-    return Record(version, values, ()) if values.get("v", 1) == version else None
+    version = 2 if "v=2" in text else 1
+    readers = OF_VERSION[version]
+    try:
+        values = {name: readers[name](said) for name, said in find_members(text)}
+    except (KeyError, ValueError):
+        return None
+    return Record(version, values) if values.get("v", 1) == version else None

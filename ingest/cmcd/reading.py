@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from ingest.cmcd.keys import HEADERS, KEYS
-from ingest.cmcd.quick import read_quickly
+from ingest.cmcd.quick import CHARACTERS_MAX, read_quickly
 from ingest.cmcd.records import Note, Record, Rejected, record_of
+from ingest.cmcd.shapes import Shapes
 from ingest.cmcd.structured import (
     Bare,
     InnerList,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MEDIA_TYPES = ("application/cmcd", "text/cmcd")  # since revision B, and before it
-CHARACTERS_MAX = 1 << 16  # of a record; the longest keys are URLs
 BLANK = " \t\r\n"
+SHAPES = Shapes()
 
 
 def read_record(text: str) -> Record:
@@ -38,7 +39,11 @@ def read_record(text: str) -> Record:
     Raises: Rejected.
     """
     stripped = text.strip(BLANK)
-    return read_quickly(stripped) or read_exactly(stripped)
+    record = SHAPES.read(stripped)
+    if record is None:
+        record = read_quickly(stripped) or read_exactly(stripped)
+        SHAPES.see(stripped, record)
+    return record
 
 
 def read_exactly(text: str) -> Record:
@@ -145,9 +150,13 @@ def json_elements(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
     for index, value in enumerate(found if isinstance(found, list) else [found]):
         raw = json.dumps(value, default=str, ensure_ascii=False)
         try:
-            yield raw.encode("utf-8", "replace"), _from_json(value, raw, f"element {index}")
+            yield raw.encode(), _from_json(value, raw, f"element {index}")
         except Rejected as rejected:
             yield rejected.raw, rejected
+        except UnicodeEncodeError:
+            raw = json.dumps(value, default=str)
+            half = Rejected(f"element {index}: half of a character (a lone surrogate)", raw)
+            yield half.raw, half
 
 
 def _from_json(value: Any, raw: str, place: str) -> Record:

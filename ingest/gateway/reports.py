@@ -16,15 +16,18 @@ from ingest.adapters.canonical import (
     UNBOUND,
     LogLine,
     Reading,
+    Rows,
     suspended_frame,
     suspended_lines,
     suspended_row,
     to_log_lines,
 )
+from ingest.adapters.cmcd import USAGE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from ingest.adapters.cmcd import Adapted
     from ingest.gateway.tokens import Binding
 
 BINDING_SKEW_MS = 60_000
@@ -39,24 +42,24 @@ def event_lines(headers: Mapping[str, str], body: bytes, received_ms: int) -> li
     return to_log_lines(Reading(_unstamped(reading.usage), reading.suspended), received_ms)
 
 
-def within_token(reading: Reading, binding: Binding) -> Reading:
-    """A reading of a player's report, without what happened after its token had ended."""
-    usage = _unstamped(reading.usage)
+def within_token(adapted: Adapted, binding: Binding) -> Adapted:
+    """What a player's report came to, without what happened after its token had ended."""
     if not binding.why_over:
-        return Reading(usage, reading.suspended)
-    holds = pl.col("time").le(binding.ends_ms).fill_null(value=False)
-    late = usage.filter(~holds)
-    rows = [
+        return adapted
+    why = f"{binding.why_over}, and this happened later"
+    late = [row for row in adapted.rows.usage if not binding.holds_at(row["time"])]
+    suspended = [
         suspended_row(
             UNBOUND,
-            f"{binding.why_over}, and this happened later",
-            line,
+            why,
+            canonical.encoded_row(row, USAGE_COLUMNS, 0),
             account=binding.account,
-            time=time,
+            time=row["time"],
         )
-        for line, time in zip(canonical.encoded(late, 0), late["time"], strict=True)
+        for row in late
     ]
-    return Reading(usage.filter(holds), pl.concat([suspended_frame(rows), reading.suspended]))
+    usage = [row for row in adapted.rows.usage if binding.holds_at(row["time"])]
+    return adapted._replace(rows=Rows(usage, suspended + adapted.rows.suspended))
 
 
 def since_bound(

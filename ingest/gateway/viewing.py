@@ -6,12 +6,10 @@ with its reason when it is rated, and to send it again would not mend it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from ingest.adapters.canonical import to_log_lines
 from ingest.adapters.cmcd import Trace, adapt_body, adapt_request
 from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
 from ingest.gateway.player_events import bound_event_lines
@@ -104,7 +102,7 @@ class Viewing:
             received_ms = self._intake.log.received_ms()
             lines, clock = bound_event_lines(headers, body, binding, received_ms, sent, trace.clock)
             await self._intake.append(sender, lines)
-            self._traces.keep(binding, replace(trace, clock=clock))
+            self._traces.keep(binding, trace._replace(clock=clock))
         if binding.why_over:
             raise session_over(binding)
         return JSONResponse(taken(lines), 202)
@@ -167,9 +165,8 @@ class Viewing:
             return Response(status_code=204)
         async with self._turns.of((binding.account, binding.device, binding.session)):
             received_ms = self._intake.log.received_ms()
-            adapted = adapt(binding, received_ms)
-            reading = within_token(adapted.reading, binding)
-            await self._intake.append(sender, to_log_lines(reading, received_ms))
+            adapted = within_token(adapt(binding, received_ms), binding)
+            await self._intake.append(sender, adapted.log_lines(received_ms))
             self._traces.keep(binding, adapted.trace)
         if binding.why_over:
             raise session_over(binding)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 import string
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import http_sf
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest import cmcd
 from ingest.cmcd import Item, Record, Rejected, Token
-from ingest.cmcd.quick import Members, read_quickly
+from ingest.cmcd.quick import CHARACTERS_MAX, read_quickly
 from ingest.cmcd.reading import read_exactly
+from ingest.cmcd.shapes import SHAPES_MAX, SIGHTINGS, SIGNATURES_MAX, NoShape, Shape, Shapes
 from ingest.cmcd.structured import InnerList, NotStructured, read_dictionary, write_dictionary
-
-if TYPE_CHECKING:
-    import pytest
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 WORD = string.ascii_letters + string.digits
@@ -160,22 +159,114 @@ def mistreated(draw: st.DrawFn) -> str:
     return text
 
 
+def assert_exact(quick: Record | None, text: str) -> None:
+    """What a short way has read, if it has, is what the exact reader and http-sf read."""
+    if quick is not None:
+        exact = read_exactly(text)
+        assert repr(quick) == repr(exact), text
+        assert quick == exact
+        assert quick.notes == ()
+        assert quick.values.keys() == (of_oracle(text) or {}).keys(), text
+
+
 @given(mistreated())
 @settings(max_examples=500)
 def test_the_quick_way_is_the_exact_way(text: str) -> None:
     text = text.strip(" \t\r\n")
-    quick = read_quickly(text)
-    if quick is not None:
-        exact = read_exactly(text)
-        assert quick == exact
-        assert repr(dict(quick.values)) == repr(dict(exact.values))
+    assert_exact(read_quickly(text), text)
+
+
+SAID = st.one_of(
+    st.integers(-(10**16), 10**16).map(str),
+    st.decimals(-(10**13), 10**13, places=3).map(str),
+    st.sampled_from(
+        ["", "?0", "?1", "()", "(1 2)", "(1  2)", "( 1)", "(1;v;a)", "(1;v=2)", '("a"b)']
+    ),
+    st.sampled_from(
+        ['"a"', '"a\\"b"', '"a,b=1"', "a", "d", "(1;v 2;a)", '("a" "b")', '("a";x)', "007"]
+    ),
+    st.text('0123456789.-;()" \tav?,=é\n', max_size=6),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from([*cmcd.KEYS, "com.a-b", "x"]), SAID), max_size=5))
+@settings(max_examples=500)
+def test_the_quick_way_is_exact_for_any_key_with_any_value(pairs: list[tuple[str, str]]) -> None:
+    text = ",".join(f"{name}={said}" if said else name for name, said in pairs)
+    for version in ("", ",v=2"):
+        assert_exact(read_quickly((text + version).strip()), (text + version).strip())
 
 
 @given(ANY_RECORD)
 def test_what_follows_the_standard_takes_the_quick_way(record: Record) -> None:
-    text = cmcd.write_record(record)
-    if text.count(",") == len(record.values) - 1 and text.count("v=2") == record.version - 1:
-        assert read_quickly(text) == record
+    values = {name: value for name, value in record.values.items() if name in cmcd.KEYS}
+    text = cmcd.write_record(Record(record.version, values))
+    if "\\" not in text and text.count("v=2") == record.version - 1:
+        assert repr(read_quickly(text)) == repr(read_exactly(text))
+
+
+# --- shapes ---------------------------------------------------------------------------------------
+
+
+def shape_of(text: str, record: Record) -> Shape | None:
+    try:
+        return Shape(text, record)
+    except NoShape:
+        return None
+
+
+@given(ANY_RECORD, st.data())
+@settings(max_examples=300)
+def test_a_shape_reads_as_the_exact_reader_does(record: Record, data: st.DataObject) -> None:
+    """Its own record, others of its shape, and what has been mistreated."""
+    text = cmcd.write_record(record).replace(",", data.draw(st.sampled_from([",", ", ", " , "])))
+    record = read_exactly(text)  # a comma may stand in a string
+    shape = shape_of(text, record)
+    if shape is None:
+        assert False in record.values.values()
+        return
+    if "\\" not in text:
+        assert repr(shape.read(text)) == repr(read_exactly(text))
+    digits = data.draw(st.sampled_from('0123456789.-a"é'))
+    others = [re.sub("[0-9]", digits, text, count=3), text.replace("a", digits), text + ","]
+    for other in (*others, text.replace(",", " ,"), text.replace(",", ",  ")):
+        assert_exact(shape.read(other), other)
+    at = data.draw(st.integers(0, len(text)))
+    broken = text[:at] + data.draw(SHARDS | st.just("")) + text[at + data.draw(st.integers(0, 2)) :]
+    assert_exact(shape.read(broken.strip()), broken.strip())
+
+
+def test_a_shape_is_learned_once_it_was_seen_often() -> None:
+    shapes, text = Shapes(), 'cid="a",e=t,pr=1.1,sta=p,ts={},v=2'
+    for n in range(SIGHTINGS):
+        assert shapes.read(text.format(n)) is None
+        shapes.see(text.format(n), read_exactly(text.format(n)))
+    assert shapes.read(text.format(9)) == read_exactly(text.format(9))
+    assert shapes.read(text.format("x")) is None
+    assert shapes.read(text.format(9).replace("sta=p", "sta=z")) is None
+
+
+def test_shapes_are_forgotten_before_they_fill_the_memory() -> None:
+    shapes = Shapes()
+    for n in range(SIGNATURES_MAX * 2):
+        text = f"com.example-{n:03}=1," * (n % 40) + f"a{n:03}-b=1"
+        for _ in range(SIGHTINGS):
+            shapes.see(text, read_exactly(text))
+    assert len(shapes._known) <= SIGNATURES_MAX + 1
+    assert len(shapes._sightings) <= SIGNATURES_MAX + 1
+    assert max(map(len, shapes._known.values())) <= SHAPES_MAX
+
+
+def test_what_is_too_long_is_too_long_for_every_way() -> None:
+    shapes = Shapes()
+    for _ in range(SIGHTINGS):
+        shapes.see('url="a",v=2', read_exactly('url="a",v=2'))
+    text = f'url="{"a" * CHARACTERS_MAX}",v=2'
+    assert shapes.read(text[:99] + '",v=2') is not None
+    assert shapes.read(text) is None
+    assert read_quickly(text) is None
+    with pytest.raises(Rejected, match="characters, expected at most"):
+        cmcd.read_record(text)
 
 
 @given(mistreated())
@@ -199,15 +290,3 @@ def test_any_bytes_are_read_or_rejected(body: bytes) -> None:
         cmcd.read_json(body)
     except Rejected:
         return
-
-
-def test_members_are_forgotten_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.cmcd.quick.MEMBERS_MAX", 10)
-    members = Members(2)
-    for n in range(100):
-        assert members[f'cid="{n}"'] == ("cid", str(n))
-        assert members[f"ts={n}"] == ("ts", n)
-        assert len(members) <= 10
-    assert not any(piece.startswith("ts=") for piece in members)
-    assert members[f'cs="{"x" * 500}"'][0] == "cs"
-    assert max(map(len, members)) < 500

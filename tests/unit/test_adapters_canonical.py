@@ -17,7 +17,9 @@ from ingest.adapters.canonical import (
     USAGE_FIELDS,
     LogLine,
     Reading,
+    Rows,
     joined,
+    lines_of_rows,
     suspended_frame,
     suspended_row,
     to_log_lines,
@@ -184,3 +186,34 @@ def test_records_are_checked_together_as_each_by_itself(found: list[dict[str, An
             assert str(row) == str(alone)
         else:
             assert row == alone
+
+
+SUSPENDED_ROWS = st.lists(
+    st.builds(
+        suspended_row,
+        ANY_TEXT,
+        ANY_TEXT,
+        st.binary(max_size=20),
+        account=st.none() | ANY_TEXT,
+        time=st.none() | INT64,
+    ),
+    max_size=4,
+)
+RATES = st.sampled_from([None, "1.5", "-2", "1e3", "01", "x", '"', "1.", "0.250"])
+
+
+@given(ROWS, st.lists(RATES, min_size=8, max_size=8), SUSPENDED_ROWS)
+def test_rows_become_the_lines_that_frames_become(
+    rows: list[dict[str, Any]], rates: list[str | None], suspended: list[dict[str, Any]]
+) -> None:
+    usage = [row | {"rate": rate} for row, rate in zip(rows, rates, strict=False)]
+    reading = Reading(usage_of_rows(usage), suspended_frame(suspended))
+    expected = to_log_lines(reading, RECEIVED_MS)
+    assert lines_of_rows(Rows(usage, suspended), USAGE_FIELDS, RECEIVED_MS) == expected
+
+
+def test_every_character_is_written_alike() -> None:
+    text = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x11000), 0x10000, 0x1F600, 0x10FFFF)))
+    usage = [VIEW | {"content": text}]
+    expected = to_log_lines(Reading(usage_of_rows(usage)), RECEIVED_MS)
+    assert lines_of_rows(Rows(usage, []), USAGE_FIELDS, RECEIVED_MS) == expected

@@ -8,6 +8,7 @@ import pytest
 from cmcd_records import STANDARD
 from players import ANNA, NOON_MS, Collector, report
 
+from ingest.adapters.canonical import to_log_lines
 from ingest.adapters.cmcd import Bound, Options, Trace, adapt_body, adapt_request
 
 LADDER = ((0, "sd"), (2500, "hd"), (12000, "uhd"))
@@ -328,3 +329,26 @@ def test_a_player_that_reports_its_first_picture_needs_no_help() -> None:
     )
     assert len(collector.rows) == 3
     assert collector.watched_ms() == 30_000
+
+
+def test_half_of_a_character_costs_its_record_alone() -> None:
+    """JSON can write it and UTF-8 cannot, so no line of the log could hold it."""
+    good = f'{{"e":"ps","sta":"p","ts":{NOON_MS},"cid":"c","st":"v","v":2}}'
+    broken = good.replace('"c"', '"\\ud800"')
+    body = f"[{broken},{good}]".encode()
+    adapted = adapt_body(body, ANNA, NOON_MS, media="application/json")
+    assert adapted.reading.usage["state"].to_list() == ["playing"]
+    assert adapted.reading.suspended["reason"].to_list() == ["malformed"]
+    assert b'"\\ud800"' in adapted.reading.suspended["raw"][0]
+
+
+def test_an_upload_becomes_the_lines_that_its_frames_become() -> None:
+    lines = [
+        f'cid="c",e=ps,pr=1.50,pt=1,st=v,sta=p,ts={NOON_MS - 10**9},v=2',
+        f'cid="\\"c",e=t,st=l,sta=a,ts={NOON_MS},v=2',
+        "e=ps,v=2",
+        "\x01",
+    ]
+    adapted = adapt_body("\n".join(lines).encode(), ANNA, NOON_MS)
+    assert len(adapted.log_lines(NOON_MS)) == 4
+    assert adapted.log_lines(NOON_MS) == to_log_lines(adapted.reading, NOON_MS)
