@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ def recalled(collector: Collector) -> Trace:
 def of_lines(trace: Trace) -> Trace:
     """A trace without the word of a state that the log has no other word for."""
     same = {"d": "s", "w": "r", "q": "e", "f": "e"}
-    return replace(trace, sta=same.get(trace.sta or "", trace.sta))
+    return trace._replace(sta=same.get(trace.sta or "", trace.sta))
 
 
 STATES = st.sampled_from("sdpkrwaeqf")
