@@ -27,5 +27,8 @@ RUN ratecast demo --households 50 --hours 0.5 --folder /tmp/demo \
     && rm -r /tmp/demo \
     && chmod -R a+rwX /var/cache/ratecast
 WORKDIR /work
+# The first process of a container does not hear SIGTERM unless it asks for it, as servers do. Ctrl-C
+# ends every command in good order.
+STOPSIGNAL SIGINT
 ENTRYPOINT ["ratecast"]
 CMD ["--help"]

@@ -3,13 +3,13 @@
 PYTHON ?= python3
 WORKERS ?= 2
 WORLDS ?= 20000
-FAULTS ?= 200
+KILLS ?= 200
 SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-BENCHMARKS := $(filter-out $(addprefix benchmarks/,report.py crowd.py usage_topic.py worker_baselines.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
+BENCHMARKS := $(filter-out $(addprefix benchmarks/,report.py crowd.py simulated.py usage_topic.py worker_baselines.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -49,8 +49,8 @@ bench: setup ## measure the speed of each part, with its baselines
 bench-smoke: setup ## run every benchmark in a small size, so that none rots
 	@for file in $(BENCHMARKS); do echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; done
 
-torture: setup ## kill, freeze and cut workers, broker and database 200 times; FAULTS= and SEED= choose
-	@$(BIN)/python tests/torture.py --faults $(FAULTS) --seed $(SEED)
+torture: setup ## kill, freeze, cut and fill workers, broker and database, 200 kills; KILLS= or FAULTS=, SEED=
+	@$(BIN)/python tests/torture.py $(if $(FAULTS),--faults $(FAULTS),--kills $(KILLS)) --seed $(SEED)
 
 format: setup ## format the code and mend what the linter can mend
 	@$(BIN)/ruff format .

@@ -296,7 +296,9 @@ def cases(count: int) -> dict[str, Case]:
         ),
         "bulk data": (
             lambda: pl.concat(
-                bulk_data.read("oui=1&pc=2&sn=3", [], body, tr135, "acc").reading.usage
+                bulk_data.read(
+                    "oui=1&pc=2&sn=3", [], body, tr135, bulk_data.Owner("acc")
+                ).reading.usage
                 for body in bodies
             ),
             {"json.loads": lambda: list(map(json.loads, bodies))},

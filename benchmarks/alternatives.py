@@ -22,13 +22,11 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 from report import Report, charges_digest, median, options, publish, wall_s
+from simulated import SEED, rate_anew, write_log
 
-from ingest.simulator import Faults, Simulation
-from rating.runtime.commands.rate import BATCH_RECORDS
-from rating.runtime.embedded import rate_files
 from rating.schemas import CHARGES
 from sinks.store import open_store
-from tariffs.load import load_texts
+from tariffs.load import load_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -37,9 +35,7 @@ from reference_rater import rate_log  # it stands with the tests
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tariffs.model import Book
 
-SEED = 7
 HEARTBEAT_MS = 90_000  # of the simulator's book
 WATCHED = f"""
 WITH views AS (
@@ -80,29 +76,6 @@ FROM hours GROUP BY ALL HAVING sum(watched_ms) > 0
 """
 
 
-def write_log(log: Path, households: int, hours: float, faults: str) -> tuple[Book, ...]:
-    """Simulate a log into a file; returns the book that fits it."""
-    simulation = Simulation(households, hours, SEED, faults=Faults.parse(faults))
-    with log.open("wb") as file:
-        file.writelines(simulation.blocks())
-    return load_texts([(simulation.book(), "the simulator's book")])
-
-
-def rated(books: Sequence[Book], log: Path, store: Path) -> None:
-    """The log's charges in a store that is made anew, all sessions closed."""
-    for path in store.parent.glob(f"{store.name}*"):
-        path.unlink()
-    with open_store(str(store)) as opened:
-        rate_files(
-            books,
-            opened,
-            [str(log)],
-            close=True,
-            batch_records=BATCH_RECORDS,
-            progress=lambda _: None,
-        )
-
-
 def stored(store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The charges and the suspense of a store."""
     with open_store(str(store)) as opened:
@@ -129,7 +102,7 @@ def watched_by_hour(charges: pl.DataFrame, suspense: pl.DataFrame) -> pl.DataFra
 def against_loop(report: Report, folder: Path, households: int, hours: float) -> None:
     """The same small log with faults, by the loop and by the program."""
     log, store = folder / "small.ndjson", folder / "small.db"
-    books = write_log(log, households, hours, "typical")
+    books = (load_text(write_log(log, households, hours, "typical")),)
     lines = log.read_bytes().splitlines()
     looped: list[pl.DataFrame] = []
 
@@ -137,9 +110,9 @@ def against_loop(report: Report, folder: Path, households: int, hours: float) ->
         charges = rate_log(books, lines).charges
         looped.append(pl.DataFrame(charges, schema=CHARGES, strict=False))
 
-    rated(books, log, store)  # compiles
+    rate_anew(books, log, store, close=True)  # compiles
     looping_s = wall_s(loop)
-    rating_s = median([wall_s(lambda: rated(books, log, store)) for _ in range(3)])
+    rating_s = median([wall_s(lambda: rate_anew(books, log, store, close=True)) for _ in range(3)])
     digest = charges_digest([stored(store)[0]])
     report.check("the loop's charges", digest, holds=digest == charges_digest(looped))
     name = f"Python loop, {len(lines):,} records"
@@ -156,7 +129,7 @@ def against_sql(report: Report, folder: Path, size: tuple[int, float], rounds: i
     """The same clean log, by SQL and by the program."""
     households, hours = size
     log, store = folder / "evening.ndjson", folder / "evening.db"
-    books = write_log(log, households, hours, "none")
+    books = (load_text(write_log(log, households, hours, "none")),)
     with log.open("rb") as file:
         records = sum(1 for _ in file)
     connection = duckdb.connect()
@@ -164,7 +137,7 @@ def against_sql(report: Report, folder: Path, size: tuple[int, float], rounds: i
     querying_s, rating_s = [], []
     for _ in range(rounds):
         querying_s.append(wall_s(lambda: found.append(query(connection, log))))
-        rating_s.append(wall_s(lambda: rated(books, log, store)))
+        rating_s.append(wall_s(lambda: rate_anew(books, log, store, close=True)))
     digest = watched_digest(watched_by_hour(*stored(store)))
     report.check("SQL's watched time", digest, holds=digest == watched_digest(found[-1]))
     name = f"DuckDB, watched time of {records:,} records"

@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 from report import Report, charges_digest, median, options, publish, wall_s
+from simulated import SEED, rate_anew, remove_store, write_log
 
 from ingest.json_lines import decode_lines
-from ingest.simulator import Faults, Simulation
 from rating.rater import Rater
-from rating.runtime.commands.rate import BATCH_RECORDS
-from rating.runtime.embedded import rate_files
 from sinks.store import open_store
 from tariffs.load import load_books
 
@@ -36,38 +34,13 @@ if TYPE_CHECKING:
 
     from tariffs.model import Book
 
-SEED = 7
 FAULTS = ("none", "typical")
 INFER_RECORDS = 200_000  # the first order may come late
 
 
-def write_log(log: Path, households: int, hours: float, faults: str) -> Simulation:
-    """Simulate a log into a file."""
-    simulation = Simulation(households, hours, SEED, faults=Faults.parse(faults))
-    with log.open("wb") as file:
-        file.writelines(simulation.blocks())
-    return simulation
-
-
-def rate_log(books: Sequence[Book], log: Path, store: Path) -> None:
-    """What `ratecast rate` does, into a store that is made anew."""
-    for path in store.parent.glob(f"{store.name}*"):
-        path.unlink()
-    with open_store(str(store)) as opened:
-        rate_files(
-            books,
-            opened,
-            [str(log)],
-            close=False,
-            batch_records=BATCH_RECORDS,
-            progress=lambda _: None,
-        )
-
-
 def command_s(book: Path, log: Path, store: Path) -> float:
     """The seconds of the whole command, the interpreter's start included."""
-    for path in store.parent.glob(f"{store.name}*"):
-        path.unlink()
+    remove_store(store)
     command = (sys.executable, "-c", "from rating.runtime.cli import main; main()", "rate")
     arguments = ("--tariffs", str(book), "--store", str(store), str(log))
     return wall_s(lambda: subprocess.run((*command, *arguments), check=True, capture_output=True))
@@ -91,13 +64,12 @@ def measure(report: Report, folder: Path, size: tuple[int, float, int]) -> None:
     store, book = folder / "store.db", folder / "book.toml"
     logs = {faults: folder / f"{faults}.ndjson" for faults in FAULTS}
     for faults, log in logs.items():
-        simulation = write_log(log, households, hours, faults)
-        book.write_text(simulation.book(), encoding="utf-8")
+        book.write_text(write_log(log, households, hours, faults), encoding="utf-8")
     books = load_books([book])
     records = {}
     for faults, log in logs.items():
         records[faults], expected = expected_digest(books, log)
-        rate_log(books, log, store)  # which compiles, too
+        rate_anew(books, log, store, close=False)  # which compiles, too
         digest = stored_digest(store)
         report.check(f"charges as in one batch, faults {faults}", digest, holds=digest == expected)
     clean = logs["none"]
@@ -108,7 +80,7 @@ def measure(report: Report, folder: Path, size: tuple[int, float, int]) -> None:
     for _ in range(rounds):
         inferring_s.append(wall_s(lambda: pl.read_ndjson(clean, infer_schema_length=INFER_RECORDS)))
         for faults, log in logs.items():
-            rating_s[faults].append(wall_s(partial(rate_log, books, log, store)))
+            rating_s[faults].append(wall_s(partial(rate_anew, books, log, store, close=False)))
         typed_s.append(wall_s(lambda: pl.read_ndjson(clean, schema=types)))
     parsed, unit = "polars read_ndjson, clean log", "records/s"
     report.add("size of the clean log", clean.stat().st_size / 1e6, "MB")

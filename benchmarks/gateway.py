@@ -1,10 +1,11 @@
 """How many records a second the gateway takes, each answered only once it is on the disk.
 
 Goal: at batches of 100 the log, and not HTTP, is what a record costs. Baseline: the same server with
-a route that answers 204 and does nothing. And in Kafka, when RATECAST_TEST_KAFKA names one: many
-records to a message against one message a record.
+a route that answers 204 and does nothing. And on Kafka: many records to a message against one
+message a record, on a broker that is started for it, or on the one that RATECAST_TEST_KAFKA names.
 
     python benchmarks/gateway.py           # wrk, 5 s for each size of batch
+    python benchmarks/gateway.py --kafka   # on Kafka as well
     python benchmarks/gateway.py --smoke   # seconds, from one Python client; for tests
 
 Server and load share the machine's cores. The hash is of what the log holds after one known
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +36,10 @@ import httpx
 from ingest.gateway.key_file import changed_keys, create_api_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 BATCHES = (1, 10, 100, 1000)
+PARTITIONS = 4
 CONNECTIONS = 256  # each waits for a sync, so fewer would measure the disk alone
 BASELINE = """
 import sys
@@ -111,11 +114,12 @@ def started_gateway(folder: Path, *log: str) -> tuple[subprocess.Popen[str], str
     words = ("--keys", str(folder / "keys.json"), "--listen", "127.0.0.1:0", "--key-limit", "1e9")
     server = started(GATEWAY, "gateway", *log, *words)
     assert server.stderr is not None
-    said = server.stderr.readline()
-    found = re.search(r"Listening on (\S+);", said)
-    if found is None:
-        raise SystemExit(said + server.stderr.read())
-    return server, found[1]
+    said = ""
+    for line in server.stderr:
+        said += line
+        if found := re.search(r"Listening on (\S+);", line):
+            return server, found[1]
+    raise SystemExit(said)
 
 
 def wrk(url: str, key: str, body: bytes, folder: Path, seconds: float) -> Figures:
@@ -236,25 +240,69 @@ def figures_at_rest(url: str) -> str:
         time.sleep(0.1)
 
 
+@contextmanager
+def kafka_address(folder: Path) -> Iterator[str]:
+    """A broker, started for this where none is named."""
+    if named := os.environ.get("RATECAST_TEST_KAFKA"):
+        yield named
+        return
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from services.kafka import Kafka  # noqa: PLC0415 - only where it is measured
+
+    with Kafka(folder / "broker") as broker:
+        yield broker.address
+
+
 def measure_kafka(folder: Path, key: str, address: str, asked: argparse.Namespace) -> None:
-    """Packing against one message a record."""
+    """Packing against one message a record; each checked by what the topic then holds."""
     from kafka.admin import KafkaAdminClient, NewTopic  # noqa: PLC0415 - only where it is measured
 
     admin = KafkaAdminClient(bootstrap_servers=address)
     for what, words in (("Kafka, packed", ()), ("Kafka, one record a message", ("--unpacked",))):
         topic = f"bench-{uuid.uuid4().hex[:8]}"
-        admin.create_topics([NewTopic(topic, 4, 1)])
+        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
         server, url = started_gateway(folder, "--kafka", address, "--topic", topic, *words)
         for batch in BATCHES:
+            asyncio.run(python_load(url, key, body_of(batch), 4))
+        messages, digest = topic_digest(address, topic)
+        known = 4 * sum(BATCHES)
+        for batch in BATCHES:
             print(load(url, key, batch, folder, asked).line(what, batch))
+        figures_at_rest(url)
         stopped(server)
+        print(f"{known:,} known lines in {messages:,} messages, every one in the topic  {digest}")
         admin.delete_topics([topic])
+    admin.close()
+
+
+def topic_digest(address: str, topic: str) -> tuple[int, str]:
+    """How many messages a topic has, and a hash of their lines without `received`, in any order."""
+    from kafka import KafkaConsumer, TopicPartition  # noqa: PLC0415 - only where it is measured
+
+    reader = KafkaConsumer(bootstrap_servers=address, enable_auto_commit=False)
+    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    reader.assign(partitions)
+    reader.seek_to_beginning(*partitions)
+    left = {each: end for each, end in reader.end_offsets(partitions).items() if end}
+    values: list[bytes] = []
+    while left:
+        for partition, found in reader.poll(timeout_ms=500).items():
+            values += [message.value for message in found]
+            if found[-1].offset + 1 >= left.get(partition, 0):
+                left.pop(partition, None)
+    reader.close()
+    lines = sorted(
+        line.partition(b',"received":')[0] for value in values for line in value.split(b"\n")
+    )
+    assert len(lines) == 4 * sum(BATCHES), "the topic does not hold what was answered"
+    return len(values), hashlib.blake2b(b"\n".join(lines), digest_size=8).hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each measurement")
     parser.add_argument("--smoke", action="store_true", help="a small size, so that it cannot rot")
+    parser.add_argument("--kafka", action="store_true", help="on Kafka as well")
     asked = parser.parse_args(arguments)
     if not asked.smoke and shutil.which("wrk") is None:
         raise SystemExit("this needs the load tool of Debian's package wrk: apt-get install wrk")
@@ -266,8 +314,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{tool}; the log on {named}")
         measure_baseline(folder, key, asked)
         measure_folder(folder, key, asked)
-        if address := os.environ.get("RATECAST_TEST_KAFKA"):
-            measure_kafka(folder, key, address, asked)
+        if asked.kafka:
+            with kafka_address(folder) as address:
+                measure_kafka(folder, key, address, asked)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ PARTITIONS = 4
 BASELINES = Path(__file__).with_name("worker_baselines.py")
 WATCH_EVERY_S = 0.01
 OPTIONS = ("--session-timeout", "3", "--json")
+PUBLISHED = ("charges", "signals", "suspense")
 EVERYTHING = 10**9
 SHARES = (0.1, 0.5, 0.9)
 PROBED_SHARE = 0.5
@@ -198,14 +199,14 @@ def said_at(scene: WorkerScene, words: str) -> list[float]:
     ]
 
 
-def rate_topic(place: Place, topic: Topic, workers: int = 1) -> Rated:
-    """Rate a filled topic with so many workers.
+def rate_topic(place: Place, topic: Topic, workers: int = 1, more: Sequence[str] = ()) -> Rated:
+    """Rate a filled topic with so many workers. more: options of theirs.
 
     The time is from the first commit after all have joined, so that starting does not count.
     """
     with scene_on(place, topic.name) as scene, Watch(scene.store) as watch:
         for _ in range(workers):
-            scene.start()
+            scene.start(*more)
         watch.wait_for(topic.ends, scene)
         joined_s = max(said_at(scene, "assigned partitions")) - time.time() + time.monotonic()
         after = [each for each in watch.samples if each[1] and each[0] >= joined_s]
@@ -283,8 +284,10 @@ def checked(report: Report, name: str, rated: Rated, digest: str) -> float:
     return rated.records_a_second
 
 
-def measure_packed(report: Report, place: Place, messages: Sequence[Outgoing]) -> float:
-    """Many records a message. Returns: records a second of one worker."""
+def measure_packed(
+    report: Report, place: Place, messages: Sequence[Outgoing]
+) -> tuple[float, float]:
+    """Many records a message. Returns: records a second of one worker; of one that publishes."""
     topic, digest = filled(place, messages, "packed"), expected(place, messages)
     report.add("packed: bare consumer", bare_consumer(place, topic), "records/s")
     one = rate_topic(place, topic)
@@ -296,7 +299,13 @@ def measure_packed(report: Report, place: Place, messages: Sequence[Outgoing]) -
     both = checked(report, "packed, two workers", rate_topic(place, topic, workers=2), digest)
     report.add("packed: two workers", both, "records/s", baseline="packed: worker")
     report.add("a charge in PostgreSQL, with indexes", one.charge_bytes, "bytes")
-    return top
+    prefix = f"top-{uuid4().hex[:8]}."
+    make_topics(place.kafka, [f"{prefix}{name}" for name in PUBLISHED], PARTITIONS)
+    publishing = rate_topic(place, topic, more=("--publish", "--prefix", prefix))
+    publishes = checked(report, "packed, one worker that publishes", publishing, digest)
+    name = "packed: worker that also publishes"
+    report.add(name, publishes, "records/s", baseline="packed: worker")
+    return top, publishes
 
 
 def measure_single(
@@ -389,22 +398,22 @@ def measure_latency(
 ) -> None:
     """One worker that also publishes, fed at shares of its top speed."""
     prefix = f"latency-{uuid4().hex[:8]}."
-    names = [f"{prefix}{name}" for name in ("usage", "charges", "signals", "suspense")]
-    make_topics(place.kafka, names, PARTITIONS)
+    usage, told = f"{prefix}usage", f"{prefix}signals"
+    make_topics(place.kafka, [usage, *(f"{prefix}{name}" for name in PUBLISHED)], PARTITIONS)
     with (
-        scene_on(place, names[0]) as scene,
+        scene_on(place, usage) as scene,
         Watch(scene.store) as watch,
-        Signals(place.kafka, names[2]) as signals,
+        Signals(place.kafka, told) as signals,
     ):
         scene.start("--publish", "--prefix", prefix)
         warm_up, *parts = parts_of(messages, top, size.paced_s)
-        _feed(place, names[0], warm_up, SHARES[0] * top, scene, watch)
+        _feed(place, usage, warm_up, SHARES[0] * top, scene, watch)
         for share, part in zip(SHARES, parts, strict=True):
             if share != PROBED_SHARE:
-                sent = _feed(place, names[0], part, share * top, scene, watch)
+                sent = _feed(place, usage, part, share * top, scene, watch)
             else:
                 probed = list(with_probes(part, PARTITIONS, size.probe_every))
-                sent = _feed(place, names[0], probed, share * top, scene, watch)
+                sent = _feed(place, usage, probed, share * top, scene, watch)
                 told_s = signal_latencies(signals, sent)
                 report.check("signals", f"{len(told_s)} of {len(told_s)} balances told")
             aim = "under 1,000" if share == PROBED_SHARE else ""
@@ -531,12 +540,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         place = Place(folder, kafka, postgres, folder / "book.toml")
         place.book.write_text(simulation.book())
         messages = list(packed(lines, PARTITIONS, size.packed))
-        top = measure_packed(report, place, messages)
+        top, publishes = measure_packed(report, place, messages)
         few = list(packed(lines[: size.single], PARTITIONS, 1))
         measure_single(report, place, few, size.tutorial)
         baseline = "single: worker of a Faust tutorial"
         report.add("packed: worker, once more", top, "records/s", baseline=baseline, aim="100")
-        measure_latency(report, place, messages, top, size)
+        measure_latency(report, place, messages, publishes, size)
         measure_restart(report, place, size.sessions, size.packed)
     publish(report, asked)
 

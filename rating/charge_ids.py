@@ -8,13 +8,16 @@ Source: spec section 6; RFC 9562 section 5.5 (version 5); FIPS 180-4 section 6.1
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from rating.jit import int64, jit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CHARGE_NAMESPACE = bytes.fromhex("6e1e2545000050008000000000000000")
 USAGE_NAME = ("account", "device", "session", "content", "quality", "segment", "plan", "book")
@@ -32,10 +35,11 @@ def charge_id(name: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
-def usage_ids(frame: pl.DataFrame) -> pl.Series:
+def usage_ids(columns: Mapping[str, pl.Series]) -> pl.Series:
     """The ids of usage charges, from their columns."""
-    parts = [pl.lit("usage"), *map(pl.col, (*USAGE_NAME, "rule", "slot"))]
-    return charge_ids(frame.select(name=pl.concat_str(parts, separator="|"))["name"])
+    parts = [columns[name] for name in (*USAGE_NAME, "rule", "slot")]
+    named = pl.concat_str(pl.lit("usage"), *parts, separator="|")
+    return charge_ids(pl.select(name=named)["name"])
 
 
 def charge_ids(names: pl.Series) -> pl.Series:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from rating.charge_ids import charge_id, usage_ids
 from rating.jit import jit
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from tariffs.model import Book
 
 CHARGE_FRAME = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
+NO_TEXT = pl.Series([None], dtype=pl.String)
+NO_CHARGES, NO_SUSPENSE = CHARGE_FRAME.to_frame(), SUSPENSE.to_frame()
 MONEY_FIELDS = {
     "billed_ms": "billed_ms",
     "free_ms": "free_ms",
@@ -66,10 +69,9 @@ class Gatherer:
 
     def __init__(self, books: Sequence[Book], zones: Sequence[str]) -> None:
         self._books = {book.id: book for book in books}
-        self._currency_of = {book.id: book.currency for book in books}
-        self._zone_of = {book.id: zones.index(book.timezone) for book in books}
+        self._zones = tuple(zones)
         self._texts: list[str] = []
-        self._series = pl.Series(dtype=pl.String)  # the same
+        self._array = pa.array([], pa.large_string())  # the same
 
     def text_of(self, state: State, name: int) -> str:
         """The text of a name."""
@@ -80,21 +82,30 @@ class Gatherer:
         """Decode the names that are new."""
         for name in range(len(self._texts), state.names.high):
             self._texts.append(name_text(state, name))
-        if len(self._series) < len(self._texts):
-            self._series = pl.Series(self._texts, dtype=pl.String)
+        if len(self._array) < len(self._texts):
+            self._array = pa.array(self._texts, pa.large_string())
 
     def _names(self, state: State, numbers: NDArray[Any]) -> pl.Series:
         """The texts of many names."""
         self._know(state)
-        return self._series.gather(pl.Series(numbers.astype(np.int64), dtype=pl.Int64))
+        return pl.Series(self._array.take(pa.array(numbers)), dtype=pl.String)
 
-    def _local_dates(
-        self, calendar: Calendar, books: pl.Series, times_ms: NDArray[np.int64]
-    ) -> pl.Series:
-        """The local date of each instant in its book's time zone."""
-        zones = books.replace_strict(self._zone_of, return_dtype=pl.Int64).to_numpy()
-        days = calendar.local_days(zones, times_ms).astype(np.int32)
-        return pl.Series(days, dtype=pl.Int32).cast(pl.Date)
+    def _book_facts(
+        self, state: State, books: NDArray[Any], times_ms: NDArray[np.int64], calendar: Calendar
+    ) -> dict[str, pl.Series]:
+        """What follows from a book: its currency, and the local date of each instant.
+
+        books: their ids as names.
+        """
+        names, which = np.unique(books, return_inverse=True)
+        found = [self._books[self.text_of(state, name)] for name in names.tolist()]
+        currencies = pa.array([book.currency for book in found], pa.large_string())
+        zones = np.array([self._zones.index(book.timezone) for book in found])
+        days = calendar.local_days(zones[which], times_ms).astype(np.int32)
+        return {
+            "currency": pl.Series(currencies.take(pa.array(which)), dtype=pl.String),
+            "local_date": pl.Series(days, dtype=pl.Int32).cast(pl.Date),
+        }
 
     def lines(
         self, state: State, scratch: Scratch, calendar: Calendar
@@ -103,6 +114,8 @@ class Gatherer:
         ended = scratch.taken("ended")
         frame = self._line_frame(state, ended)
         suspended = frame["rule_name"] < 0
+        if not suspended.any():
+            return self._usage(state, frame, calendar), NO_SUSPENSE
         return self._usage(state, frame.filter(~suspended), calendar), _piece_suspense(
             frame.filter(suspended)
         )
@@ -130,6 +143,7 @@ class Gatherer:
                 "quality": self._names(state, lines["quality"]),
                 "plan": self._names(state, lines["plan"]),
                 "book": self._names(state, lines["book"]),
+                "book_name": lines["book"],
                 "region": self._names(state, lines["region"]),
                 "rule_name": lines["rule"],
                 "money": lines["money"],
@@ -143,55 +157,51 @@ class Gatherer:
 
     def _usage(self, state: State, frame: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
         """Usage charges from their lines."""
-        money = frame["money"].to_numpy()
+        if frame.is_empty():
+            return NO_CHARGES
+        money = frame["money"].to_numpy().astype(np.int64)
         priced = money != NONE
         rows = state.moneys.copies(np.where(priced, money, 0))
         amounts = {
-            column: pl.Series(np.where(priced, rows[field], 0), dtype=pl.Int64)
+            column: np.where(priced, rows[field], 0).astype(np.int64)
             for column, field in MONEY_FIELDS.items()
         }
-        steps = lines_steps(state, money.astype(np.int64), lambda name: self.text_of(state, name))
-        books = frame["book"]
-        frame = frame.with_columns(
-            **amounts,
-            type=pl.lit("usage"),
-            rule=self._names(state, frame["rule_name"].to_numpy()),
-            currency=books.replace_strict(self._currency_of, return_dtype=pl.String),
-            local_date=self._local_dates(calendar, books, frame["start"].to_numpy()),
-            steps=steps,
-        ).with_columns(net=pl.col("gross") - pl.col("discount") - pl.col("capped"))
+        net = amounts["gross"] - amounts["discount"] - amounts["capped"]
         inclusive = np.where(priced, rows["inclusive"], 1) == 1
-        percent = np.where(priced, rows["percent_micros"], 0)
         tax = np.empty(len(money), np.int64)
-        _line_taxes(frame["net"].to_numpy(), percent, inclusive, tax)
-        frame = frame.with_columns(
-            tax=pl.Series(tax, dtype=pl.Int64),
-            total=frame["net"] + pl.Series(np.where(inclusive, 0, tax), dtype=pl.Int64),
-            charge_id=usage_ids(frame),
-        )
-        return frame.select(pl.col(name).cast(dtype) for name, dtype in CHARGE_FRAME.items())
+        _line_taxes(net, np.where(priced, rows["percent_micros"], 0), inclusive, tax)
+        amounts |= {"net": net, "tax": tax, "total": net + np.where(inclusive, 0, tax)}
+        columns = {each.name: each for each in frame.get_columns()}
+        columns |= {name: pl.Series(values, dtype=pl.Int64) for name, values in amounts.items()}
+        columns |= {
+            "type": pl.Series(["usage"]).new_from_index(0, len(money)),
+            "rule": self._names(state, frame["rule_name"].to_numpy()),
+            "steps": lines_steps(state, money, lambda name: self.text_of(state, name)),
+        }
+        books, starts_ms = frame["book_name"].to_numpy(), frame["start"].to_numpy()
+        columns |= self._book_facts(state, books, starts_ms, calendar)
+        columns["charge_id"] = usage_ids(columns)
+        return pl.DataFrame({name: columns[name] for name in CHARGE_FRAME})
 
     def postings(self, state: State, scratch: Scratch, calendar: Calendar) -> pl.DataFrame:
         """Purchases and refunds."""
+        taken = scratch.taken("postings").tolist()
+        if not taken:
+            return NO_CHARGES
         rows = [
             self._posting(state, int(slot), bool(refund), int(time_ms))
-            for refund, slot, time_ms in scratch.taken("postings").tolist()
+            for refund, slot, time_ms in taken
         ]
-        frame = (
-            pl.DataFrame(
-                rows, schema=[name for name in CHARGE_FRAME if name != "local_date"], orient="row"
-            )
-            if rows
-            else pl.DataFrame(schema=CHARGE_FRAME).drop("local_date")
-        )
-        times = frame["start"].to_numpy().astype(np.int64)
-        dates = self._local_dates(calendar, frame["book"].cast(pl.String), times)
-        return frame.with_columns(local_date=dates).select(
-            pl.col(name).cast(dtype) for name, dtype in CHARGE_FRAME.items()
-        )
+        slots = np.array([slot for _, slot, _ in taken])
+        times_ms = np.array([time_ms for *_, time_ms in taken], np.int64)
+        books = state.orders.rows["book"][slots]
+        facts = self._book_facts(state, books, times_ms, calendar)
+        told = {name: kind for name, kind in CHARGE_FRAME.items() if name not in facts}
+        frame = pl.DataFrame(rows, schema=told, orient="row").with_columns(**facts)
+        return frame.select(CHARGE_FRAME.names())
 
     def _posting(self, state: State, slot: int, refund: bool, time_ms: int) -> tuple[Any, ...]:
-        """One purchase or refund, in the order of CHARGE_FRAME but for `local_date`."""
+        """One purchase or refund, in the order of CHARGE_FRAME but for what its book says."""
         row = state.orders.rows[slot]
         account, order, device = self._order_texts(state, slot)
         kind = "refund" if refund else "purchase"
@@ -223,7 +233,6 @@ class Gatherer:
             tax,
             total,
             0,
-            self._books[book].currency,
             time_ms,
             self.text_of(state, int(row["region"])),
             total if row["prepaid"] else 0,
@@ -268,35 +277,31 @@ class Gatherer:
         rows = table.copies(slots)
         names = gather_text(state.texts.data, rows["at"], rows["len"].astype(np.int64))
         opened = rows["plan"] != NONE
+        plans = self._names(state, np.where(opened, rows["plan"], 0))
         packages = self._names(state, rows["packages"]).to_list()
-        return (
-            pl.DataFrame(
-                {
-                    "account": pl.Series(names, dtype=pl.String),
-                    "plan": self._names(state, np.where(opened, rows["plan"], 0)),
-                    "region": self._names(state, rows["region"]),
-                    "bill_day": rows["bill_day"].astype(np.int64),
-                    "packages": [
-                        json.dumps(text.split("\x1f") if text else [], ensure_ascii=False)
-                        for text in packages
-                    ],
-                    "currency": pl.Series([currency] * len(rows), dtype=pl.String),
-                    "balance": rows["balance_micros"],
-                    "exhausted": rows["exhausted"] == 1,
-                    "topups": rows["topups_micros"],
-                    "paid": rows["paid_micros"],
-                    "purchases": rows["purchases_micros"],
-                    "refunds": rows["refunds_micros"],
-                }
-            )
-            .with_columns(plan=pl.when(pl.Series(opened)).then(pl.col("plan")).otherwise(None))
-            .cast(ACCOUNTS)
-        )
+        listed = {
+            text: json.dumps(text.split("\x1f") if text else [], ensure_ascii=False)
+            for text in set(packages)
+        }
+        columns = {
+            "account": pl.Series(names, dtype=pl.String),
+            "plan": plans.zip_with(pl.Series(opened), NO_TEXT),
+            "region": self._names(state, rows["region"]),
+            "bill_day": rows["bill_day"].astype(np.int64),
+            "packages": [listed[text] for text in packages],
+            "currency": pl.Series([currency], dtype=pl.String).new_from_index(0, len(rows)),
+            "balance": rows["balance_micros"],
+            "exhausted": rows["exhausted"] == 1,
+            "topups": rows["topups_micros"],
+            "paid": rows["paid_micros"],
+            "purchases": rows["purchases_micros"],
+            "refunds": rows["refunds_micros"],
+        }
+        return pl.DataFrame(columns, schema=ACCOUNTS)
 
     def orders(self, state: State) -> pl.DataFrame:
         """The orders that changed since the last save."""
-        slots = state.orders.touched.tolist()
-        rows = [self._order_row(state, slot) for slot in slots]
+        rows = [self._order_row(state, slot) for slot in state.orders.touched.tolist()]
         return pl.DataFrame(rows, schema=ORDERS, orient="row")
 
     def _order_row(self, state: State, slot: int) -> tuple[Any, ...]:
@@ -419,6 +424,8 @@ DETAILS = {
 def record_suspense(batch: UsageBatch, scratch: Scratch) -> pl.DataFrame:
     """Suspense rows of the usage records that were held back."""
     rows = scratch.taken("suspended")
+    if not len(rows):
+        return NO_SUSPENSE
     fields = batch.events.dtype.names or ()
     # As plain integers at once: reading the fields of a row one by one takes far longer.
     events = [dict(zip(fields, row, strict=True)) for row in batch.events[rows["event"]].tolist()]

@@ -167,16 +167,16 @@ def id_hash(account: int, text: Any, at: int, length: int) -> int:
 
 
 @jit
-def find_order(s: Any, account: int, text: Any, at: int, length: int) -> int:
-    """An order by its id, or NONE."""
-    index = index_of(s, ORDERS)
+def find_id(s: Any, table: int, rows: Any, account: int, text: Any, at: int, length: int) -> int:
+    """The slot of an account's own id among a table's rows, or NONE."""
+    index = index_of(s, table)
     hashed = id_hash(account, text, at, length)
     mask = len(index) - 1
     place = hashed & mask
     while index[place] != EMPTY:
         if index[place] >> 32 == hashed:
             slot = index[place] & SLOT_MASK
-            row = orders(s)[slot]
+            row = rows[slot]
             if (
                 row.account == account
                 and row.len == length
@@ -188,24 +188,25 @@ def find_order(s: Any, account: int, text: Any, at: int, length: int) -> int:
 
 
 @jit
+def find_order(s: Any, account: int, text: Any, at: int, length: int) -> int:
+    """An order by its id, or NONE."""
+    return find_id(s, ORDERS, orders(s), account, text, at, length)
+
+
+@jit
 def find_topup(s: Any, account: int, text: Any, at: int, length: int) -> int:
     """A top-up by its id, or NONE."""
-    index = index_of(s, TOPUPS)
-    hashed = id_hash(account, text, at, length)
-    mask = len(index) - 1
-    place = hashed & mask
-    while index[place] != EMPTY:
-        if index[place] >> 32 == hashed:
-            slot = index[place] & SLOT_MASK
-            row = topups(s)[slot]
-            if (
-                row.account == account
-                and row.len == length
-                and same_text(texts(s), row.at, text, at, length)
-            ):
-                return slot
-        place = (place + 1) & mask
-    return NONE
+    return find_id(s, TOPUPS, topups(s), account, text, at, length)
+
+
+@jit
+def insert_ids(index: Any, high: int, rows: Any, text: Any) -> None:
+    """Fill an index from the live rows of orders or of top-ups."""
+    for slot in range(high):
+        row = rows[slot]
+        if row.live == 1:
+            at, length = int64(row.at), int64(row.len)
+            insert(index, id_hash(int64(row.account), text, at, length), slot)
 
 
 @jit
@@ -232,17 +233,9 @@ def reindex(s: Any, table: int) -> None:
             if row.live == 1:
                 insert(index, counter_hash(row), slot)
     elif table == ORDERS:
-        for slot in range(s[table_high(table)]):
-            row = orders(s)[slot]
-            if row.live == 1:
-                at, length = int64(row.at), int64(row.len)
-                insert(index, id_hash(int64(row.account), texts(s), at, length), slot)
+        insert_ids(index, s[table_high(table)], orders(s), texts(s))
     else:
-        for slot in range(s[table_high(table)]):
-            row = topups(s)[slot]
-            if row.live == 1:
-                at, length = int64(row.at), int64(row.len)
-                insert(index, id_hash(int64(row.account), texts(s), at, length), slot)
+        insert_ids(index, s[table_high(table)], topups(s), texts(s))
 
 
 @jit

@@ -98,9 +98,9 @@ def _pack(state: State, parts: dict[str, NDArray[np.int32]]) -> bytes:
         (name, _table_batch(state, name, slots)) for name, slots in parts.items() if len(slots)
     ]:
         sink = pa.BufferOutputStream()
-        schema = batch.schema.with_metadata({"table": name, "dtype": _layout(name)})
-        with pa.ipc.new_stream(sink, schema, options=WRITE_OPTIONS) as writer:
-            writer.write_batch(batch.cast(schema))
+        named = batch.replace_schema_metadata({"table": name, "dtype": _layout(name)})
+        with pa.ipc.new_stream(sink, named.schema, options=WRITE_OPTIONS) as writer:
+            writer.write_batch(named)
         body = sink.getvalue()
         blob.write(len(body).to_bytes(8, "little"))
         blob.write(body)

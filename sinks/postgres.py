@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import astuple
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -14,17 +15,8 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from rating.schemas import (
-    ACCOUNTS,
-    CHARGE_EVIDENCE,
-    CHARGES,
-    ORDERS,
-    SESSIONS,
-    SIGNALS,
-    SUSPENSE,
-    SourcePosition,
-    StateChunk,
-)
+from rating.schemas import ACCOUNTS, ORDERS, SIGNALS, SUSPENSE, SourcePosition, StateChunk
+from sinks.pages import EVER_MS, NEVER_MS, SEQ, STORED_CHARGES, STORED_SESSIONS, PagedStore
 from sinks.postgres_claim import PostgresClaim
 from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
 from sinks.postgres_queries import (
@@ -60,27 +52,25 @@ if TYPE_CHECKING:
 
     from rating.schemas import BatchResult, Commit
 
-SEQ: dict[str, pl.DataType] = {"seq": pl.Int64()}
-STORED_CHARGES = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
-STORED_SESSIONS = pl.Schema({"partition": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
 LINE = {"batch": pl.Int64(), "line": pl.Int64()}
-EVER_MS, NEVER_MS = -(2**62), 2**62
 MONTHS_MS = (946_684_800_000, 4_102_444_800_000)  # 2000 to 2099; the schema has tables for the rest
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-class PostgresStore:
+class PostgresStore(PagedStore):
     """A billing store in the database at `url`, made if it is missing unless create is False.
 
     Raises: StoreError. The contract is `sinks.store.BillingStore`.
     """
+
+    SESSION_NUMBER = "number"
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         self._url = url
         self._writer = open_writer(url, _make_staging) if create else None
         # Readers have their own connection, and so never see a transaction that is not committed.
         self._reader = open_reader(url)
-        self._months: set[Any] = set()  # that this store has seen to have a partition
+        self._months: set[date] = set()  # that this store has seen to have a partition
 
     @property
     def url(self) -> str:
@@ -184,11 +174,13 @@ class PostgresStore:
 
     def _make_months(self, charges: pl.DataFrame) -> None:
         """See to it that every month of these charges has its partition, and the one after it."""
-        billed = charges.filter(pl.col("slot").is_between(*MONTHS_MS, closed="left"))
-        month = pl.from_epoch("slot", "ms").dt.truncate("1mo").cast(pl.Date)
-        found = billed.select(month.unique()).to_series()
-        following = found.dt.offset_by("1mo")
-        for new in sorted({*found, *following} - self._months):
+        first_ms, end_ms = MONTHS_MS
+        slots_ms = [
+            at_ms for at_ms in charges["slot"].unique().to_list() if first_ms <= at_ms < end_ms
+        ]
+        found = {month_of(slot_ms) for slot_ms in slots_ms}
+        following = {(month + timedelta(days=31)).replace(day=1) for month in found}
+        for new in sorted((found | following) - self._months):
             with self._writing() as connection:
                 connection.execute("SELECT make_month(%s)", (new,))
             self._months.add(new)
@@ -243,18 +235,6 @@ class PostgresStore:
         """Give the highest number that a row of the kind has; 0 where there is none."""
         with self._reading() as connection:
             return _last_seq(connection, kind)
-
-    def charges_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next charges: seq, CHARGES and CHARGE_EVIDENCE, ascending by seq."""
-        return self._rows_after("charges", STORED_CHARGES, seq, limit, upto_seq)
-
-    def suspense_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next suspense rows: seq and SUSPENSE, ascending by seq."""
-        return self._rows_after("suspense", SUSPENSE, seq, limit, upto_seq)
-
-    def signals_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next signals: seq and SIGNALS, ascending by seq."""
-        return self._rows_after("signals", SIGNALS, seq, limit, upto_seq)
 
     def _rows_after(
         self, kind: Kind, schema: pl.Schema, seq: int, limit: int, upto_seq: int | None
@@ -320,44 +300,16 @@ class PostgresStore:
         with self._reading() as connection:
             return _select(connection, {**SEQ, **STORED_CHARGES}, rest, {"seq": SEQ_OF_CHARGE})
 
-    def accounts(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give all accounts (ACCOUNTS) in pages, ascending by account."""
-        return self._pages("accounts", ACCOUNTS, ("account",), ("",), rows)
-
-    def orders(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give all orders (ORDERS) in pages, ascending by account and order."""
-        return self._pages("orders", ORDERS, ("account", "order"), ("", ""), rows)
-
-    def open_sessions(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give the open sessions (as_of_ms and SESSIONS) in pages, as last written."""
-        schema = pl.Schema({"number": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
-        for page in self._pages("open_sessions", schema, ("number",), (0,), rows):
-            yield page.drop("number")
-
-    def _pages(
-        self,
-        table: str,
-        schema: pl.Schema,
-        key: Sequence[str],
-        before: Sequence[Any],
-        rows: int,
-    ) -> Iterator[pl.DataFrame]:
-        """Give a table in pages by its key, from the row after `before` on.
-
-        Each page is read on its own, so that a slow consumer holds nothing up.
-        """
+    def _page(
+        self, table: str, schema: pl.Schema, key: Sequence[str], before: Sequence[Any], rows: int
+    ) -> pl.DataFrame:
         columns = _columns(key)
-        while True:
-            last = [_stored(part) for part in before]
-            rest = sql.SQL("FROM {} WHERE ({}) > ({}) ORDER BY {} LIMIT {}").format(
-                sql.Identifier(table), columns, sql.SQL(", ").join(last), columns, rows
-            )
-            with self._reading() as connection:
-                page = _select(connection, schema, rest)
-            if page.is_empty():
-                return
-            yield page
-            before = page.select(key).row(-1)
+        last = sql.SQL(", ").join(_stored(part) for part in before)
+        rest = sql.SQL("FROM {} WHERE ({}) > ({}) ORDER BY {} LIMIT {}").format(
+            sql.Identifier(table), columns, last, columns, rows
+        )
+        with self._reading() as connection:
+            return _select(connection, schema, rest)
 
     def summary(self) -> Summary:
         """Add up what the store holds. Reads every charge once."""
@@ -381,6 +333,11 @@ class PostgresStore:
             return LawInputs(counts=_counts(connection), **sums)
 
 
+def month_of(time_ms: int) -> date:
+    """Give the first day of an instant's month in UTC."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).date().replace(day=1)
+
+
 # --- a commit's steps -----------------------------------------------------------------------------
 
 
@@ -393,12 +350,13 @@ def _copy_lines(
     connection: psycopg.Connection, table: str, rows: pl.DataFrame, schema: pl.Schema, batch: int
 ) -> None:
     """Bring a batch's rows, which are numbered in its last step."""
-    lines = rows.select(
-        pl.lit(batch, pl.Int64).alias("batch"),
-        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"),
-        *schema.names(),
-    )
-    _copy(connection, table, lines, pl.Schema({**LINE, **schema}))
+    if rows.is_empty():
+        return
+    lines = {
+        "batch": pl.Series([batch], dtype=pl.Int64).new_from_index(0, rows.height),
+        "line": pl.Series(range(1, rows.height + 1), dtype=pl.Int64),
+    }
+    _copy(connection, table, rows.with_columns(**lines), pl.Schema({**LINE, **schema}))
 
 
 def _copy(
@@ -407,7 +365,8 @@ def _copy(
     """Bring rows into a table."""
     if rows.is_empty():
         return
-    written = encode_csv(rows.select(schema.names()).cast(schema))
+    ordered = rows.select(schema.names())
+    written = encode_csv(ordered if ordered.schema == schema else ordered.cast(schema))
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
         sql.Identifier(table), _columns(schema)
     )

@@ -39,7 +39,7 @@ def encode_csv(frame: pl.DataFrame) -> bytes:
         for name, dtype in frame.schema.items()
         if dtype == pl.Binary
     ]
-    prepared = frame.with_columns(hexadecimal)
+    prepared = frame.with_columns(hexadecimal) if hexadecimal else frame
     written = _csv(prepared)
     if b"\x00" in written or b"\x01" in written:  # Looked for in one go, since it is rare.
         escaped = pl.col(pl.String).str.replace_many(list(ESCAPES), list(ESCAPES.values()))

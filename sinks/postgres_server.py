@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import resources
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -42,6 +44,15 @@ CONNECTION = {
     "tcp_user_timeout": "30000",
     "application_name": "ratecast",
 }
+LINKS_MAX = 8  # of each kind, by one store: what one program may take of a server
+# As long as we take to notice that the server is gone, it takes to notice that of us: a claim or a
+# lock of a connection that a dead network swallowed is free again then, and not after two hours.
+ALIKE_ON_SERVER = {
+    "tcp_keepalives_idle": "keepalives_idle",
+    "tcp_keepalives_interval": "keepalives_interval",
+    "tcp_keepalives_count": "keepalives_count",
+    "tcp_user_timeout": "tcp_user_timeout",
+}
 SECRETS = ("password", "sslpassword")
 
 # Asked of the catalogue itself, which shows what another session has just committed; functions such
@@ -58,17 +69,31 @@ FROM pg_namespace WHERE nspname = 'ratecast'
 
 OFFSET_MOVED = "RC001"  # raised by the schema's commit_batch; its detail is where the store stands
 UNIQUE_VIOLATION = "23505"
+# What a server's system says of a disk, a quota or a limit that is used up; only for the first does
+# PostgreSQL have an error of its own.
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 _BUSY = {"55P03", "40001", "40P01", "57014", "53300", "53200"}
-_REFUSED = (
-    "password",
-    "does not exist",
-    "no pg_hba.conf entry",
-    "not permitted",
-    "permission denied",
-    "authentication",
-    "certificate",
-    "SSL",
-)
+# What is said of a connection that will be refused again, and how to mend it; the first that fits.
+_REFUSED = {
+    "does not match host name": "reach it by a name that its certificate has, or give it another",
+    "certificate verify failed": (
+        "name the authority that signed its certificate as sslrootcert; if that is right, the "
+        "certificate has expired, or this machine's clock is wrong"
+    ),
+    "root certificate file": "name the file with the authority's certificate as sslrootcert",
+    "no encryption": "ask for TLS with sslmode=verify-full and sslrootcert",
+    "does not support SSL": "turn its TLS on, or ask for none with sslmode=disable",
+    "password": "check the user and the password",
+    "no pg_hba.conf entry": "have its pg_hba.conf let this user in from here",
+    "does not exist": "make it, or name another",
+    "not permitted": "check the user's rights",
+    "permission denied": "check the user's rights",
+    "authentication": "check how its pg_hba.conf asks this user who it is",
+    "certificate": "check sslcert, sslkey and sslrootcert",
+    "SSL": "check sslmode, sslcert and sslkey",
+}
+# A server that ends in the midst of the first words of TLS; it may be back soon.
+_BROKEN_OFF = ("SSL SYSCALL", "unexpected eof", "closed unexpectedly", "closed the connection")
 
 
 def migrations() -> list[str]:
@@ -147,10 +172,10 @@ def _store_error(place: str, error: psycopg.Error) -> StoreError:
     said = (error.diag.message_primary or str(error)).strip()
     if state in _BUSY:
         return StoreBusy(f"{place}: the server is busy: {said}; try again")
-    if state == "53100":
+    if state == "53100" or any(text in said for text in _FULL):
         return StoreFull(
             f"{place}: the server's disk is full ({said}); nothing of this batch was stored. "
-            "Make room and start again: it goes on where it stopped"
+            "Make room, and start again what has ended: it goes on where it stopped"
         )
     if state == "42501":
         return StoreReadOnly(
@@ -175,8 +200,9 @@ def _no_connection(place: str, error: psycopg.Error) -> StoreError:
     """Say why there is no connection. Only its text tells; an unknown one may mend itself."""
     said = str(error).strip().removeprefix("connection failed: ").splitlines()
     text = said[0] if said else type(error).__name__
-    if any(word in text for word in _REFUSED):
-        return StoreError(f"{place}: the server refuses the connection: {text}")
+    mends = [mend for word, mend in _REFUSED.items() if word in text]
+    if mends and not any(word in text for word in _BROKEN_OFF):
+        return StoreError(f"{place}: the server refuses the connection: {text}; {mends[0]}")
     return StoreUnreachable(f"{place}: the server does not answer: {text}; is it running?")
 
 
@@ -198,7 +224,8 @@ class Link:
     ) -> None:
         self.place = shown_url(url)
         self._parameters = _parameters(url)
-        self._settings = {"search_path": SCHEMA, "timezone": "UTC", **settings}
+        alike = {name: self._parameters[ours] for name, ours in ALIKE_ON_SERVER.items()}
+        self._settings = {"search_path": SCHEMA, "timezone": "UTC", **alike, **settings}
         self._prepare = prepare
         self._connection: psycopg.Connection | None = None
         self._lock = Lock()
@@ -262,27 +289,69 @@ class Link:
             self._connection = None
 
 
-def open_reader(url: str) -> Link:
+class Links:
+    """Connections that are alike: as many as threads use at once, but no more than LINKS_MAX.
+
+    The arguments are those of a Link. Raises: StoreError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: Mapping[str, str],
+        prepare: Callable[[psycopg.Connection], None] | None = None,
+    ) -> None:
+        self.place = shown_url(url)
+        self._new = partial(Link, url, settings, prepare)
+        self._idle: deque[Link] = deque()  # whose ends are taken and given by one thread at a time
+        self._room = BoundedSemaphore(LINKS_MAX)
+        self._closed = False
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN") -> Iterator[psycopg.Connection]:
+        """Run a transaction as `Link.transaction` does, on the connection last used if it is free."""
+        with self._room:
+            try:
+                link = self._idle.pop()
+            except IndexError:
+                link = self._new()
+            try:
+                with link.transaction(begin) as connection:
+                    yield connection
+            finally:
+                self._idle.append(link)
+                if self._closed:
+                    self.close()
+
+    def close(self) -> None:
+        """Let go of the connections; of those in use, once they are not."""
+        self._closed = True
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+
+def open_reader(url: str) -> Links:
     """Open a store for reading. Raises: StoreError."""
-    link = Link(url, {"default_transaction_read_only": "on"})
-    with _closed_on_error(link), link.transaction() as connection:
-        version = _schema_version(connection, link.place)
+    links = Links(url, {"default_transaction_read_only": "on"})
+    with _closed_on_error(links), links.transaction() as connection:
+        version = _schema_version(connection, links.place)
         if version is None:
             raise StoreMissing(
-                f"{link.place}: there is no store here; name a database that `rate` has written to"
+                f"{links.place}: there is no store here; name a database that `rate` has written to"
             )
         if version < len(migrations()):
             raise StoreOutdated(
-                f"{link.place}: the store has schema version {version}, and this ratecast reads "
+                f"{links.place}: the store has schema version {version}, and this ratecast reads "
                 f"version {len(migrations())}; `ratecast prepare` as its owner brings it up to date"
             )
-    return link
+    return links
 
 
-def open_writer(url: str, prepare: Callable[[psycopg.Connection], None]) -> Link:
+def open_writer(url: str, prepare: Callable[[psycopg.Connection], None]) -> Links:
     """Open a store for writing, making or migrating it as needed. Raises: StoreError."""
     _migrate(url)
-    link = Link(
+    links = Links(
         url,
         {
             "lock_timeout": str(LOCK_TIMEOUT_MS),
@@ -290,13 +359,13 @@ def open_writer(url: str, prepare: Callable[[psycopg.Connection], None]) -> Link
         },
         prepare,
     )
-    with _closed_on_error(link), link.transaction():
+    with _closed_on_error(links), links.transaction():
         pass
-    return link
+    return links
 
 
 @contextmanager
-def _closed_on_error(link: Link) -> Iterator[None]:
+def _closed_on_error(link: Link | Links) -> Iterator[None]:
     """Leave no connection open behind an error."""
     try:
         yield

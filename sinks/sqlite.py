@@ -14,17 +14,8 @@ from uuid import UUID
 
 import polars as pl
 
-from rating.schemas import (
-    ACCOUNTS,
-    CHARGE_EVIDENCE,
-    CHARGES,
-    ORDERS,
-    SESSIONS,
-    SIGNALS,
-    SUSPENSE,
-    SourcePosition,
-    StateChunk,
-)
+from rating.schemas import ACCOUNTS, ORDERS, SIGNALS, SUSPENSE, SourcePosition, StateChunk
+from sinks.pages import EVER_MS, NEVER_MS, SEQ, STORED_CHARGES, STORED_SESSIONS, PagedStore
 from sinks.sqlite_claim import FileClaim
 from sinks.sqlite_file import explained, open_reader, open_writer, rolled_back
 from sinks.sqlite_queries import (
@@ -57,13 +48,9 @@ if TYPE_CHECKING:
 
     from rating.schemas import Commit
 
-SEQ: dict[str, pl.DataType] = {"seq": pl.Int64()}
-STORED_CHARGES = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
-STORED_SESSIONS = pl.Schema({"partition": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
 # Fewer rows than these are sooner bound one by one than written as a database image.
 IMAGE_ROWS_MIN = 2_000
 KEYED = {"accounts", "orders"}  # Tables of what is so now; the others only grow.
-EVER_MS, NEVER_MS = -(2**62), 2**62
 
 
 def to_stored(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
@@ -150,11 +137,13 @@ def insertion(table: str, frame: pl.DataFrame, schema: pl.Schema) -> Insertion:
     return Insertion(table, f"{into} {source}", image, ())
 
 
-class SqliteStore:
+class SqliteStore(PagedStore):
     """A billing store in the file `path`, made if it is missing unless create is False.
 
     Raises: StoreError. The contract is `sinks.store.BillingStore`.
     """
+
+    SESSION_NUMBER = "rowid"
 
     def __init__(self, path: str, *, create: bool = True) -> None:
         self._path = Path(path)
@@ -332,24 +321,12 @@ class SqliteStore:
         with self._reading() as connection:
             return _number(connection, f"SELECT max(seq) FROM {kind}")  # noqa: S608
 
-    def charges_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next charges: seq, CHARGES and CHARGE_EVIDENCE, ascending by seq."""
-        return self._rows_after("charges", STORED_CHARGES, seq, limit, upto_seq)
-
-    def suspense_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next suspense rows: seq and SUSPENSE, ascending by seq."""
-        return self._rows_after("suspense", SUSPENSE, seq, limit, upto_seq)
-
-    def signals_after(self, seq: int, limit: int, upto_seq: int | None = None) -> pl.DataFrame:
-        """Give the next signals: seq and SIGNALS, ascending by seq."""
-        return self._rows_after("signals", SIGNALS, seq, limit, upto_seq)
-
     def _rows_after(
-        self, table: str, schema: pl.Schema, seq: int, limit: int, upto_seq: int | None
+        self, kind: Kind, schema: pl.Schema, seq: int, limit: int, upto_seq: int | None
     ) -> pl.DataFrame:
         return self._select(
             {**SEQ, **schema},
-            f"FROM {table} WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            f"FROM {kind} WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
             (seq, NEVER_MS if upto_seq is None else upto_seq, limit),
         )
 
@@ -409,38 +386,13 @@ class SqliteStore:
             ),
         )
 
-    def accounts(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give all accounts (ACCOUNTS) in pages, ascending by account."""
-        return self._pages("accounts", ACCOUNTS, ("account",), ("",), rows)
-
-    def orders(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give all orders (ORDERS) in pages, ascending by account and order."""
-        return self._pages("orders", ORDERS, ("account", "order"), ("", ""), rows)
-
-    def open_sessions(self, rows: int = 50_000) -> Iterator[pl.DataFrame]:
-        """Give the open sessions (as_of_ms and SESSIONS) in pages, as last written."""
-        schema = pl.Schema({"rowid": pl.Int64(), "as_of_ms": pl.Int64(), **SESSIONS})
-        for page in self._pages("open_sessions", schema, ("rowid",), (0,), rows):
-            yield page.drop("rowid")
-
-    def _pages(
-        self,
-        table: str,
-        schema: pl.Schema,
-        key: Sequence[str],
-        before: Sequence[Any],
-        rows: int,
-    ) -> Iterator[pl.DataFrame]:
-        """Give a table in pages by its key, from the row after `before` on.
-
-        Each page is read on its own, so that a slow consumer holds nothing up.
-        """
+    def _page(
+        self, table: str, schema: pl.Schema, key: Sequence[str], before: Sequence[Any], rows: int
+    ) -> pl.DataFrame:
         keys = names_of(dict.fromkeys(key))
         places = ", ".join("?" * len(key))
         rest = f"FROM {table} WHERE ({keys}) > ({places}) ORDER BY {keys} LIMIT {rows}"
-        while not (page := self._select(schema, rest, before)).is_empty():
-            yield page
-            before = page.select(key).row(-1)
+        return self._select(schema, rest, before)
 
     def summary(self) -> Summary:
         """Add up what the store holds. Reads every charge once."""

@@ -62,6 +62,8 @@ class StoreUnreachable(StoreError):  # noqa: N818
 class StoreFull(StoreError):  # noqa: N818
     """There is no room left for the commit; nothing of it was kept."""
 
+    transient = True
+
 
 class StoreReadOnly(StoreError):  # noqa: N818
     """The place, or the way in which the store was opened, does not allow writing."""
@@ -184,8 +186,8 @@ class LawInputs:
 class BillingStore(Protocol):
     """One contract for every store; tests/contract/test_billing_store.py holds them to it.
 
-    One thread may commit while others read: what they read is committed. Every method may raise a
-    StoreError.
+    Threads may commit and read at once: what they read is committed. Of one partition they commit
+    one batch after the other. Every method may raise a StoreError.
     """
 
     @property

@@ -158,6 +158,24 @@ def orders(*rows: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=ORDERS, orient="row")
 
 
+def session(**given: Any) -> dict[str, Any]:
+    """A session that plays, with whatever is given in its place."""
+    row: dict[str, Any] = {
+        "account": "anna",
+        "device": "tv",
+        "session": "s",
+        "content": "svt1",
+        "kind": "channel",
+        "quality": "",
+        "playing": True,
+        "start": 1,
+        "last": 2,
+        "seen": 3,
+        "watched_ms": 1,
+    }
+    return row | given
+
+
 def sessions(*rows: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=SESSIONS, orient="row")
 

@@ -129,9 +129,17 @@ def make_topic(address: str, partitions: int) -> str:
 
 
 def send(
-    address: str, topic: str, messages: Sequence[Packed], seconds: float = 0.0
+    address: str,
+    topic: str,
+    messages: Sequence[Packed],
+    seconds: float = 0.0,
+    hurry: threading.Event | None = None,
 ) -> threading.Thread:
-    """Send messages in their order, spread over a time. Returns the thread that does so."""
+    """Send messages in their order, spread over a time. Returns the thread that does so.
+
+    hurry: once it is set, the rest is sent at once.
+    """
+    hurried = hurry or threading.Event()
 
     def run() -> None:
         # Retried for as long as a test kills the broker, without doubling or reordering.
@@ -146,9 +154,9 @@ def send(
         started_s = time.monotonic()
         for number, message in enumerate(messages):
             ahead_s = started_s + seconds * number / len(messages) - time.monotonic()
-            if ahead_s > 0.01:
+            if ahead_s > 0.01 and not hurried.is_set():
                 producer.flush()
-                time.sleep(ahead_s)
+                hurried.wait(ahead_s)
             producer.send(topic, message.value, message.key)
         producer.flush()
         producer.close()
@@ -213,6 +221,13 @@ def _sorted(frames: Sequence[pl.DataFrame], *dropped: str) -> pl.DataFrame:
     return frame.sort(frame.columns, nulls_last=True)
 
 
+def _suspense(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Suspended records. Where a line was malformed, a message of it may say so in other words."""
+    rows = pl.concat(frames)
+    worded = pl.when(pl.col("reason") != "malformed").then("detail").alias("detail")
+    return _sorted([rows.with_columns(worded)], "seq", "source")
+
+
 def expected_facts(
     books: Sequence[Book],
     held: dict[int, list[tuple[int, bytes | None]]],
@@ -230,7 +245,7 @@ def expected_facts(
             counts[name] = counts.get(name, 0) + count
     return Facts(
         _sorted([each.charges for each in results]),
-        _sorted([each.suspense for each in results], "source"),
+        _suspense([each.suspense for each in results]),
         _sorted([each.signals for each in results]),
         _sorted([each.accounts for each in results]),
         _sorted([each.orders for each in results]),
@@ -245,7 +260,7 @@ def stored_facts(url: str, partitions: int) -> Facts:
         everything = 10**9
         return Facts(
             _sorted([store.charges_after(0, everything)], "seq"),
-            _sorted([store.suspense_after(0, everything)], "seq", "source"),
+            _suspense([store.suspense_after(0, everything)]),
             _sorted([store.signals_after(0, everything)], "seq"),
             _sorted(list(store.accounts())),
             _sorted(list(store.orders())),
@@ -259,6 +274,12 @@ def next_offsets(url: str, partitions: int) -> dict[int, int]:
     with open_store(url, create=False) as store:
         found = ((number, store.load(number)) for number in range(partitions))
         return {number: stored.next_offset for number, stored in found if stored}
+
+
+def records_in(url: str) -> int:
+    """How many records the store holds the outcome of."""
+    with open_store(url, create=False) as store:
+        return store.summary().counts.get("records", 0)
 
 
 # --- workers -------------------------------------------------------------------------------------
@@ -288,6 +309,20 @@ class Worker:
         """End it in good order. Returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
+
+    @property
+    def ended_itself(self) -> bool:
+        """Whether it ended of its own, with an error."""
+        return (self.process.poll() or 0) > 0
+
+    def last_line(self) -> str:
+        """What it said last."""
+        return (self.log.read_text().splitlines() or ["nothing"])[-1]
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it runs, and has taken up a partition since it was started."""
+        return self.is_running and "goes on at" in self.log.read_text()
 
     @property
     def is_running(self) -> bool:
@@ -337,8 +372,7 @@ class WorkerScene:
 
     def records(self) -> int:
         """How many records the store holds the outcome of."""
-        with open_store(self.store, create=False) as store:
-            return store.summary().counts.get("records", 0)
+        return records_in(self.store)
 
     def said(self) -> str:
         """What the workers said last."""

@@ -4,6 +4,7 @@ import { OwnClock } from "./own_clock.js";
 import { PLAYERS } from "./players.js";
 
 const CONTENT = "counting";
+const SENT = "Ratecast-Sent"; // when a report is sent: by it, a late one or a wrong clock is put right
 const byId = (id) => document.getElementById(id);
 const video = byId("video");
 const clock = new OwnClock(video);
@@ -31,18 +32,22 @@ function quit() {
   if (destroy === null) return;
   const sn = Number(/(?:^|,)sn=(\d+)/.exec(lastReport)?.[1] ?? -1) + 1;
   const report = `cid="${CONTENT}",e=ps,sid="${session.session}",sn=${sn},sta=q,ts=${Date.now()},v=2`;
-  const headers = { "Content-Type": "application/cmcd" };
+  const headers = { "Content-Type": "application/cmcd", [SENT]: Date.now() };
   fetch(session.reports, { method: "POST", headers, body: report, keepalive: true });
   destroy();
   destroy = null;
 }
 
-// Shows what is posted to the report URL, by fetch or XMLHttpRequest, without changing it.
+// Shows what is posted to the report URL, by fetch or XMLHttpRequest, and says when it is sent. The
+// players know no such header; their reports are not changed.
 function watchReports(url) {
   const { fetch } = window;
   window.fetch = (target, options) => {
-    if (target === url) show(options.body);
-    return fetch(target, options);
+    if (target !== url) return fetch(target, options);
+    show(options.body);
+    const headers = new Headers(options.headers);
+    headers.set(SENT, Date.now());
+    return fetch(target, { ...options, headers });
   };
   const { open, send } = XMLHttpRequest.prototype;
   XMLHttpRequest.prototype.open = function (method, target, ...rest) {
@@ -50,7 +55,10 @@ function watchReports(url) {
     return open.call(this, method, target, ...rest);
   };
   XMLHttpRequest.prototype.send = function (body) {
-    if (this.isReport) show(body);
+    if (this.isReport) {
+      show(body);
+      this.setRequestHeader(SENT, Date.now());
+    }
     return send.call(this, body);
   };
 }

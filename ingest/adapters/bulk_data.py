@@ -5,6 +5,9 @@ event log (TR-135 `EventLog.Entry`) has event types of the vendor, so a mapping 
 operator's own JSON, says what each means. An audience counter (TR-135 `AudienceStats`) is so many
 seconds since a reset and says nothing about when: it is evidence, and never charged.
 
+A log persists, so a report repeats what an earlier one had. `Box` is what a box has said so far: with
+it each entry counts once, in however many requests it comes.
+
 The document that a mapping reads is one entry of an event log:
 
     {"Type": ..., "Time": ..., "SequenceNumber": ..., "Parameter": {NAME: VALUE, ...},
@@ -20,7 +23,7 @@ import csv
 import io
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, quote
 
@@ -29,12 +32,24 @@ import polars as pl
 from ingest.adapters.canonical import (
     MALFORMED,
     UNBOUND,
+    USAGE_FIELDS,
     Reading,
     suspended_frame,
     suspended_row,
 )
-from ingest.adapters.mapped_json import JsonMapping, in_ms, json_bytes, plain, read_documents
+from ingest.adapters.clocks import Clock, place_times
+from ingest.adapters.fields import usage_rows
+from ingest.adapters.mapped_json import (
+    JsonMapping,
+    fits,
+    in_ms,
+    json_bytes,
+    plain,
+    refused_row,
+    take_fields,
+)
 from ingest.json_exact import MalformedError, parse_json, rfc_3339_ms, shown
+from rating.schemas import TIME_MS_MAX, TIME_MS_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,6 +66,12 @@ COUNTERS = pl.Schema(
     }
 )
 """One row for each channel of each report: seconds on the main picture since the last reset."""
+
+USAGE_COLUMNS = USAGE_FIELDS | {
+    "stream": pl.String,
+    "sn": pl.Int64,
+    "device_time": pl.Int64,
+}
 
 SEQUENCE_MODULUS = 2**32
 """Where a SequenceNumber begins again, unless a box does so earlier: TR-135 has unsignedInt."""
@@ -79,12 +100,38 @@ class Report(NamedTuple):
     values: dict[str, Any]
 
 
+class Mark(NamedTuple):
+    """How far an event log was read. sequence: of its last entry; time_ms: the newest, by the box."""
+
+    sequence: int | None = None
+    time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What a box has said so far: keep it from one request to the next.
+
+    marks: by the path of the stream whose log it is. clock: what its clock is off by.
+    """
+
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+
+
 @dataclass(frozen=True, slots=True)
 class BulkReading:
-    """What one body comes to. counters: rows of COUNTERS, in the order of the reports."""
+    """What one body comes to.
+
+    reading: its usage has, besides USAGE_FIELDS, `stream` and `sn`, the path of an entry's log and
+    its number there, and `device_time`, its time in ms by the box's clock where that was moved.
+    counters: rows of COUNTERS, in the order of the reports. box: to pass in with its next request,
+    once this one is in the log. repeats: entries that came before.
+    """
 
     reading: Reading
     counters: pl.DataFrame = field(default_factory=COUNTERS.to_frame)
+    box: Box = field(default_factory=Box)
+    repeats: int = 0
 
 
 def device_of(query: str) -> str:
@@ -103,26 +150,51 @@ def device_of(query: str) -> str:
     return "-".join((oui.replace("-", "%2D"), product_class.replace("-", "%2D"), serial))
 
 
+class Arrival(NamedTuple):
+    """When a request came by our clock, and when the box sent it by its own; in ms."""
+
+    received_ms: int
+    sent_ms: int | None = None
+
+
+class Owner(NamedTuple):
+    """Whom a box is bound to, never what it says itself.
+
+    account: None suspends what it saw. device: None takes the identity in its query. session: None
+    takes what the mapping finds.
+    """
+
+    account: str | None = None
+    device: str | None = None
+    session: str | None = None
+
+
 def read(
     query: str,
     headers: Iterable[tuple[str, str]],
     body: bytes,
     mapping: JsonMapping,
-    account: str | None,
+    owner: Owner,
+    *,
+    box: Box | None = None,
+    arrival: Arrival | None = None,
 ) -> BulkReading:
     """Read one request of a box, its body already decompressed.
 
-    account: whom the box is bound to, never what it says itself; None suspends what it saw.
+    box: what it has said before. arrival: None leaves its times as they are.
     """
     named = {name.lower(): value for name, value in headers}
     form = named.get("bbf-report-format", "").strip().strip('"').lower()
+    known = box or Box()
     try:
-        device = device_of(query)
+        device = owner.device or device_of(query)
         reports = list(reports_of(body, named.get("content-type", ""), form))
     except MalformedError as error:
-        row = suspended_row(MALFORMED, str(error), body, account=account)
-        return BulkReading(Reading(suspended=suspended_frame([row])))
-    return read_reports(reports, device, dict_of(query), mapping, account)
+        row = suspended_row(MALFORMED, str(error), body, account=owner.account)
+        nothing = pl.DataFrame(schema=USAGE_COLUMNS)
+        return BulkReading(Reading(nothing, suspended_frame([row])), box=known)
+    found = read_reports(reports, owner._replace(device=device), dict_of(query), mapping, known)
+    return found if arrival is None else placed(found, reports, arrival)
 
 
 def dict_of(query: str) -> dict[str, Any]:
@@ -132,25 +204,87 @@ def dict_of(query: str) -> dict[str, Any]:
 
 def read_reports(
     reports: list[Report],
-    device: str,
+    owner: Owner,
     identity: Mapping[str, Any],
     mapping: JsonMapping,
-    account: str | None,
+    box: Box,
 ) -> BulkReading:
-    """Read the reports of one box, oldest first; see `read`."""
-    box = {name: identity.get(name) for name in IDENTITY} | {"id": device}
-    entries = entries_in_order(reports, box)
-    documents = [(json_bytes(entry), entry) for entry in entries]
-    if account is None:
+    """Read the reports of one box, oldest first; see `read`. Of `owner`, the device is known."""
+    device = owner.device or ""
+    said = {name: identity.get(name) for name in IDENTITY} | {"id": device}
+    every = entries_in_order(reports, said)
+    entries = [entry for entry in every if not is_repeat(entry, box.marks)]
+    if owner.account is None:
         why = f"box {device} is bound to no account"
-        rows = [suspended_row(UNBOUND, why, raw, time=entry_ms(entry)) for raw, entry in documents]
-        reading = Reading(suspended=suspended_frame(rows))
+        rows: list[dict[str, Any]] = []
+        suspended = [
+            suspended_row(UNBOUND, why, json_bytes(entry), time=entry_ms(entry))
+            for entry in entries
+        ]
     else:
-        given = {"account": account, "device": device}
-        reading = read_documents(documents, mapping, given=given)
-    counters, refused = counters_of(reports, device, account)
-    suspended = pl.concat([reading.suspended, suspended_frame(refused)])
-    return BulkReading(Reading(reading.usage, suspended), counters)
+        given = {"account": owner.account, "device": device, "session": owner.session}
+        rows, suspended = read_entries(
+            entries, mapping, {name: text for name, text in given.items() if text is not None}
+        )
+    counters, refused = counters_of(reports, device, owner.account)
+    columns = {name: [row.get(name) for row in rows] for name in USAGE_COLUMNS}
+    usage = pl.DataFrame(columns, schema=USAGE_COLUMNS)
+    return BulkReading(
+        Reading(usage, suspended_frame(suspended + refused)),
+        counters,
+        replace(box, marks=marks_after(box.marks, entries)),
+        len(every) - len(entries),
+    )
+
+
+def read_entries(
+    entries: list[dict[str, Any]], mapping: JsonMapping, given: dict[str, str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of USAGE_COLUMNS, and suspended rows, of the entries of event logs.
+
+    given: fields that are known from elsewhere, and that no entry may say otherwise.
+    """
+    found: list[tuple[dict[str, Any], dict[str, Any], MalformedError | None]] = []
+    for entry in entries:
+        if any(fits(rule, entry) for rule in mapping.skip):
+            continue
+        fields: dict[str, Any] = {}
+        wrong: MalformedError | None = None
+        try:
+            take_fields(entry, mapping, fields)
+        except MalformedError as error:
+            wrong = error
+        found.append((entry, fields | given, wrong))
+    checked = iter(usage_rows([fields for _, fields, wrong in found if wrong is None]))
+    rows, refused = [], []
+    for entry, fields, wrong in found:
+        row = next(checked) if wrong is None else wrong
+        if isinstance(row, MalformedError):
+            refused.append(refused_row(row, json_bytes(entry), fields))
+        else:
+            rows.append(row | {"stream": entry["Stream"]["Path"], "sn": number_in(entry)})
+    return rows, refused
+
+
+def placed(found: BulkReading, reports: list[Report], arrival: Arrival) -> BulkReading:
+    """A reading with the times at which things happened, though the box's clock is wrong.
+
+    Where the box does not say when it sent this, its newest report counts as sent right away.
+    """
+    times = [ms for ms in (collected_ms(report.time) for report in reports) if ms is not None]
+    newest = [max(times)] if times else [arrival.sent_ms] if arrival.sent_ms is not None else []
+    _, clock = place_times(newest, arrival.received_ms, arrival.sent_ms, found.box.clock)
+    moved_ms = clock.offset_ms or 0
+    device_time = pl.col("time") if moved_ms else pl.lit(None, pl.Int64)
+    usage = found.reading.usage.with_columns(
+        device_time.alias("device_time"), pl.col("time") + moved_ms
+    )
+    return replace(
+        found,
+        reading=Reading(usage, found.reading.suspended),
+        counters=found.counters.with_columns(pl.col("collected") + moved_ms),
+        box=replace(found.box, clock=clock),
+    )
 
 
 # --- reports -----------------------------------------------------------------------------------
@@ -256,6 +390,43 @@ def entries_in_order(reports: list[Report], box: dict[str, Any]) -> list[dict[st
     return [entry for entries in streams.values() for entry in by_sequence(list(entries.values()))]
 
 
+def is_repeat(entry: Mapping[str, Any], marks: Mapping[str, Mark]) -> bool:
+    """Whether an entry was read before."""
+    mark = marks.get(entry["Stream"]["Path"])
+    return mark is not None and is_behind(mark, number_in(entry), entry_ms(entry))
+
+
+def is_behind(mark: Mark, number: int | None, time_ms: int | None) -> bool:
+    """Whether an entry of this number and time, by the box's clock, lies at a mark or before it.
+
+    A higher number is a later entry, whatever the clock says. A lower one is an earlier entry, or
+    the count has begun anew: then the time tells.
+    """
+    if number is not None and mark.sequence is not None:
+        ahead = (number - mark.sequence) % SEQUENCE_MODULUS
+        if 0 < ahead < SEQUENCE_MODULUS // 2:
+            return False
+        return time_ms is None or mark.time_ms is None or time_ms <= mark.time_ms
+    return time_ms is not None and mark.time_ms is not None and time_ms <= mark.time_ms
+
+
+def marks_after(marks: Mapping[str, Mark], entries: list[dict[str, Any]]) -> dict[str, Mark]:
+    """How far the logs are read, once these entries are, which stand in their order."""
+    found = dict(marks)
+    for entry in entries:
+        path = entry["Stream"]["Path"]
+        found[path] = mark_after(found.get(path), number_in(entry), entry_ms(entry))
+    return found
+
+
+def mark_after(mark: Mark | None, number: int | None, time_ms: int | None) -> Mark:
+    """A mark behind one more entry. The time never falls: a clock that was set back repeats some."""
+    before = mark or Mark()
+    known = [ms for ms in (before.time_ms, time_ms) if ms is not None]
+    sequence = before.sequence if number is None else number
+    return Mark(sequence, max(known, default=None))
+
+
 def entries_of(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     """The entries of one report, each with the path of its stream."""
     entries: dict[tuple[str, int], dict[str, Any]] = {}
@@ -317,8 +488,8 @@ def zoned(value: Any) -> Any:
 
 def entry_ms(entry: Mapping[str, Any]) -> int | None:
     """When an entry happened, in ms; None where it does not say."""
-    time = entry.get("Time")
-    return rfc_3339_ms(time) if isinstance(time, str) else None
+    found = collected_ms(entry.get("Time"))
+    return found if found is not None and TIME_MS_MIN <= found <= TIME_MS_MAX else None
 
 
 # --- audience counters -------------------------------------------------------------------------
@@ -374,39 +545,3 @@ def collected_ms(time: Any) -> int | None:
     if isinstance(found, str):
         return rfc_3339_ms(found)
     return found if isinstance(found, int) and abs(found) < 2**62 else None
-
-
-def counter_deltas(counters: pl.DataFrame) -> pl.DataFrame:
-    """What was watched between each two reports of one counter.
-
-    counters: rows of COUNTERS, of any number of bodies; repeats are dropped. Rows without a time
-    cannot be put in order and are left out.
-    Returns: device, account, service, channel, from_ms, to_ms, watched_s, is_reset. A counter that
-    fell, or whose reset time changed, began again: all that it shows was watched since, and
-    `is_reset` says that what was watched just before may be missing.
-    """
-    key = ["device", "service", "channel"]
-    ordered = (
-        counters.filter(pl.col("collected").is_not_null())
-        .unique([*key, "collected", "duration_s", "reset"], maintain_order=True)
-        .sort([*key, "collected"], maintain_order=True)
-    )
-    before = ordered.with_columns(
-        pl.col("collected").shift(1).over(key).alias("from_ms"),
-        pl.col("duration_s").shift(1).over(key).alias("duration_before_s"),
-        pl.col("reset").shift(1).over(key).alias("reset_before"),
-    ).filter(pl.col("from_ms").is_not_null())
-    is_reset = (pl.col("duration_s") < pl.col("duration_before_s")) | pl.col("reset").ne_missing(
-        pl.col("reset_before")
-    )
-    watched = pl.col("duration_s") - pl.when(is_reset).then(0).otherwise("duration_before_s")
-    return before.select(
-        "device",
-        "account",
-        "service",
-        "channel",
-        "from_ms",
-        pl.col("collected").alias("to_ms"),
-        watched.alias("watched_s"),
-        is_reset.alias("is_reset"),
-    )

@@ -62,7 +62,7 @@ WEIGHTY = ("e", "sid", "ts", "sta", "cid", "pt", "pr", "nr")
 SECONDS_MIN, SECONDS_MAX = 10**9, 4 * 10**9  # the years 2001 to 2096; in ms: a month of 1970
 TS_MS_MAX = 4 * 10**12
 
-USAGE_COLUMNS = USAGE_FIELDS | {"device_time": pl.Int64}
+USAGE_COLUMNS = USAGE_FIELDS | {"device_time": pl.Int64, "sn": pl.Int64, "cid": pl.String}
 THOUSANDTH = Decimal("0.001")
 
 
@@ -130,9 +130,10 @@ class Adapted(NamedTuple):
     """What an upload came to.
 
     rows: of usage with USAGE_COLUMNS, which have, besides USAGE_FIELDS, `device_time`: the device's
-    own time in ms where it was moved. trace: to pass in with the session's next upload, once this
-    one is in the log. ignored: how many records said nothing about viewing, by why: `request_mode`,
-    `response`, `informational`, `other_player`, `repeat`.
+    own time in ms where it was moved; `sn`: the report's number; `cid`: its content where the
+    binding names another. trace: to pass in with the session's next upload, once this one is in the
+    log. ignored: how many records said nothing about viewing, by why: `request_mode`, `response`,
+    `informational`, `other_player`, `repeat`.
     """
 
     rows: Rows
@@ -205,11 +206,12 @@ def adapt_request(
     binding: Binding | None,
     received_ms: int,
     *,
+    sent_ms: int | None = None,
     trace: Trace | None = None,
     options: Options | None = None,
 ) -> Adapted:
     """Turn the CMCD of a media request into usage records: none, if it is of request mode."""
-    upload = Upload(binding, received_ms, None, trace or Trace(), options or Options())
+    upload = Upload(binding, received_ms, sent_ms, trace or Trace(), options or Options())
     try:
         record: Record | Rejected | None = cmcd.read_request(headers, query)
     except Rejected as rejected:
@@ -359,6 +361,8 @@ class Upload:
             "playhead_ms": playhead_ms,
             "rate": rate_of(values),
             "device_time": report.ts_ms if report.ts_ms != report.placed_ms else None,
+            "sn": number_of(report),
+            "cid": cid if binding.content not in (None, cid) else None,
         }
         self.rows += [*self._start(report, row, cid), row]
         if self._goes_on(report, sta, cid):

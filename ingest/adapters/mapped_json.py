@@ -272,12 +272,10 @@ def read_documents(
     documents: Iterable[tuple[bytes, Any]],
     mapping: JsonMapping,
     suspended: Iterable[dict[str, Any]] = (),
-    given: dict[str, Any] | None = None,
 ) -> Reading:
     """Read parsed documents, each with its bytes, by a mapping.
 
-    suspended: rows that are suspended already. given: fields that are known from elsewhere, and
-    that no document may say otherwise.
+    suspended: rows that are suspended already.
     """
     found: list[tuple[bytes, dict[str, Any], MalformedError | None]] = []
     for raw, document in documents:
@@ -289,7 +287,7 @@ def read_documents(
             take_fields(document, mapping, fields)
         except MalformedError as error:
             wrong = error
-        found.append((raw, fields | (given or {}), wrong))
+        found.append((raw, fields, wrong))
     rows, refusals = settled(found)
     refused = [refused_row(error, raw, fields) for raw, fields, error in refusals]
     return Reading(usage_of_rows(rows), suspended_frame([*suspended, *refused]))

@@ -3,7 +3,6 @@
     DIR/date=YYYY-MM-DD/SOURCE-DIGEST-PART.parquet      delivered objects
     DIR/_bad/SOURCE-DIGEST.parquet                      lines that were no requests, with file:line
     DIR/_logs/SOURCE-DIGEST.json                        written last: this log is in here whole
-    DIR/_audience/DIGEST.parquet                        counters of set-top boxes
 
 A log is known by its content, so the same file under another name is taken once. What a crash left
 of one, or a mapping that was mended since, is removed before the log is taken again.
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ingest.adapters.bulk_data import COUNTERS
 from ingest.cdn.media import DELIVERY, media_of
 from ingest.cdn.readers import LogReader
 from ingest.cdn.requests import requests_of
@@ -226,14 +224,6 @@ def put_in_place(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def keep_counters(counters: pl.DataFrame, folder: Path) -> None:
-    """Put audience counters of set-top boxes into the dataset; the same ones again add nothing."""
-    if len(counters):
-        content = counters.write_ndjson().encode()
-        digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
-        write_parquet(counters.cast(COUNTERS), folder / "_audience" / f"{digest}.parquet")
 
 
 # --- reading it back ---------------------------------------------------------------------------

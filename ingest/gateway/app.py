@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ingest.gateway.backends import Backends
+from ingest.gateway.boxes import Boxes
 from ingest.gateway.metrics import CONTENT_TYPE_LATEST
 from ingest.gateway.openapi import document
 from ingest.gateway.problems import Problem
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from ingest.adapters.mapped_json import JsonMapping
+    from ingest.gateway.boxes import BoxFolder
     from ingest.gateway.intake import Intake
 
 access = logging.getLogger("ratecast.gateway.access")
@@ -33,9 +36,15 @@ access = logging.getLogger("ratecast.gateway.access")
 PROBES = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
 
 
-def build_app(intake: Intake) -> ASGIApp:
-    """The application. Its log has to be open while it serves."""
+def build_app(
+    intake: Intake, box_folder: BoxFolder | None = None, box_events: JsonMapping | None = None
+) -> ASGIApp:
+    """The application. Its log has to be open while it serves, and so does the boxes' folder.
+
+    box_folder: None takes no bulk data. box_events: what the entries of boxes' event logs mean.
+    """
     viewing, backends, probes = Viewing(intake), Backends(intake), Probes(intake)
+    boxes = Boxes(intake, box_folder, box_events)
 
     cors = Middleware(
         CORSMiddleware,
@@ -51,6 +60,8 @@ def build_app(intake: Intake) -> ASGIApp:
             Route("/v1/cmcd", viewing.post_cmcd, methods=["POST"]),
             Route("/v1/cmcd/{token}", viewing.post_cmcd, methods=["POST"]),
             Route("/v1/mirror/{path:path}", viewing.mirror, methods=["GET"]),
+            Route("/v1/bulk", boxes.post_bulk, methods=["POST", "PUT"]),
+            Route("/v1/bulk/{token}", boxes.post_bulk, methods=["POST", "PUT"]),
             Route("/v1/orders", backends.post_orders, methods=["POST"]),
             Route("/v1/accounts", backends.post_accounts, methods=["POST"]),
             Route("/v1/topups", backends.post_topups, methods=["POST"]),

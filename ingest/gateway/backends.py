@@ -19,9 +19,12 @@ from ingest.gateway.bodies import read_body
 from ingest.gateway.problems import Problem
 from ingest.gateway.senders import need_backend
 from ingest.gateway.tokens import (
+    BOX_LIFE_S,
+    BOX_LIFE_S_MAX,
     LIFE_S,
     LIFE_S_MAX,
     OPTIONAL,
+    SESSION,
     TEXT_CHARACTERS_MAX,
     mint,
 )
@@ -41,7 +44,9 @@ TYPES_OF_SCOPES: dict[str, tuple[str, ...]] = {
 }
 NUMBER_CHARACTERS_MAX = 40
 NUMBER_FIELDS = ("time", "bill_day", "amount")
-TOKEN_FIELDS = ("account", "device", "session", *OPTIONAL, "expires_in_s")
+LIFE = "expires_in_s"
+TOKEN_TEXTS = ("account", "device", SESSION, *OPTIONAL)
+TOKEN_FIELDS = (*TOKEN_TEXTS, "box", LIFE)
 
 
 class Backends:
@@ -72,7 +77,7 @@ class Backends:
         return JSONResponse({"accepted": len(lines), "received": received_ms}, 202)
 
     async def post_tokens(self, request: Request) -> Response:
-        """Mint a token for one session."""
+        """Mint a token for one session, or for a set-top box."""
         keys = self._intake.keys.now()
         sender = need_backend(request, keys, "tokens")
         self._intake.let_pass(sender)
@@ -89,20 +94,21 @@ class Backends:
             )
         texts, life_s = token_request(asked)
         expires_s = int(time.time()) + life_s
+        session = texts.get(SESSION, "")
         more = {name: texts[name] for name in OPTIONAL if name in texts}
         token = mint(
             key,
             texts["account"],
             texts["device"],
-            texts["session"],
+            session,
             expires_s=expires_s,
             more=more,
         )
         answer = {
             "token": token,
-            "session": texts["session"],
+            **({SESSION: session} if session else {}),
             "expires": datetime.fromtimestamp(expires_s, UTC).isoformat(),
-            "report_path": f"/v1/cmcd/{token}",
+            "report_path": f"/v1/{'cmcd' if session else 'bulk'}/{token}",
         }
         return JSONResponse(answer, 201, headers={"Cache-Control": "no-store"})
 
@@ -183,10 +189,17 @@ def encoded(fields: Mapping[str, Any]) -> bytes:
 
 
 def token_request(asked: Mapping[str, Any]) -> tuple[dict[str, str], int]:
-    """What a token is to say, and its life in seconds. Raises: Problem 422."""
-    mistakes = [f"there is no field {name}" for name in asked if name not in TOKEN_FIELDS]
-    texts = {"session": str(uuid.uuid4())}
-    for name in TOKEN_FIELDS[:-1]:
+    """What a token is to say, and its life in seconds. Raises: Problem 422.
+
+    One for a set-top box has no session.
+    """
+    is_box = asked.get("box", False)
+    known = ("account", "device", "box", LIFE) if is_box is True else TOKEN_FIELDS
+    mistakes = [f"there is no field {name}" for name in asked if name not in known]
+    if type(is_box) is not bool:
+        mistakes.append('field "box" is neither true nor false')
+    texts = {} if is_box is True else {SESSION: str(uuid.uuid4())}
+    for name in TOKEN_TEXTS:
         if name not in asked and name not in ("account", "device"):
             continue
         text = asked.get(name)
@@ -196,9 +209,10 @@ def token_request(asked: Mapping[str, Any]) -> tuple[dict[str, str], int]:
             mistakes.append(f'field "{name}" holds half of a surrogate pair')
         else:
             texts[name] = text
-    life_s = whole(asked.get("expires_in_s", LIFE_S))
-    if type(life_s) is not int or not 0 < life_s <= LIFE_S_MAX:
-        mistakes.append(f'field "expires_in_s" is no whole number from 1 to {LIFE_S_MAX}')
+    usual_s, life_s_max = (BOX_LIFE_S, BOX_LIFE_S_MAX) if is_box is True else (LIFE_S, LIFE_S_MAX)
+    life_s = whole(asked.get(LIFE, usual_s))
+    if type(life_s) is not int or not 0 < life_s <= life_s_max:
+        mistakes.append(f'field "{LIFE}" is no whole number from 1 to {life_s_max}')
     if mistakes:
         problems = [{"detail": why} for why in mistakes]
         raise Problem(422, "bad-record", "; ".join(mistakes[:5]), more={"problems": problems[:20]})

@@ -15,5 +15,9 @@ class KafkaLogError(GatewayError):
     """The topic cannot be written."""
 
 
+class BoxMemoryError(GatewayError):
+    """The file of what boxes have said cannot be used."""
+
+
 class KeyFileError(GatewayError):
     """The key file cannot be used."""

@@ -28,16 +28,18 @@ CLOCK_AHEAD_MS = 5 * 60_000
 
 
 class FolderLog:
-    """A log in a folder. Raises, at `open`: FolderLogError, OSError."""
+    """A log in a folder. name: of its segments. Raises, at `open`: FolderLogError, OSError."""
 
     def __init__(
         self,
         folder: Path,
         *,
+        name: str = "usage",
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         on_group: Callable[[int, float], None] = lambda _lines, _elapsed_s: None,
     ) -> None:
         self._folder = folder
+        self._name = name
         self._segment_bytes_max = segment_bytes_max
         self._on_group = on_group
         self._thread = ThreadPoolExecutor(1, "usage-log")
@@ -47,8 +49,8 @@ class FolderLog:
         """Take the folder, and go on behind the last whole line."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self._folder)
-        segments = sorted(self._folder.glob("usage-????????.ndjson"))
-        self._number = int(segments[-1].stem.removeprefix("usage-")) if segments else 0
+        segments = sorted(self._folder.glob(f"{self._name}-????????.ndjson"))
+        self._number = int(segments[-1].stem.removeprefix(f"{self._name}-")) if segments else 0
         last_ms = _last_received_ms(segments)
         self._clock = ReceivedClock(last_ms)
         if last_ms - ReceivedClock().now_ms() > CLOCK_AHEAD_MS:
@@ -71,6 +73,16 @@ class FolderLog:
     async def append(self, lines: Sequence[LogLine]) -> None:
         """Return once the lines are on the disk. Raises: LogUnavailable."""
         await self._commit.append(lines)
+
+    async def last_lines(self, bytes_max: int) -> list[bytes]:
+        """Its last whole lines, at most about so many bytes of them, in their order."""
+        parts: list[bytes] = []
+        for segment in sorted(self._folder.glob(f"{self._name}-????????.ndjson"), reverse=True):
+            if bytes_max <= 0:
+                break
+            parts.append(_last_bytes(segment, bytes_max))
+            bytes_max -= len(parts[-1])
+        return [line for part in reversed(parts) for line in part.split(b"\n") if line]
 
     async def close(self) -> None:
         """Finish what was appended, and let the folder go."""
@@ -119,7 +131,7 @@ class FolderLog:
 
     def _next_segment(self) -> None:
         """Begin a new segment, whose name is durable before anything is in it."""
-        path = self._folder / f"usage-{self._number + 1:08}.ndjson"
+        path = self._folder / f"{self._name}-{self._number + 1:08}.ndjson"
         segment = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
         _sync_folder(self._folder)
         if self._file >= 0:
@@ -159,6 +171,16 @@ def _cut_torn_tail(segment: int) -> int:
         os.ftruncate(segment, from_byte + whole_bytes)
         os.fsync(segment)
     return from_byte + whole_bytes
+
+
+def _last_bytes(segment: Path, bytes_max: int) -> bytes:
+    """The whole lines within the last bytes of a segment."""
+    with segment.open("rb") as opened:
+        begin = max(0, os.fstat(opened.fileno()).st_size - bytes_max)
+        opened.seek(begin)
+        content = opened.read()
+    # What the first of the bytes belong to began before them.
+    return content.partition(b"\n")[2] if begin else content
 
 
 def _last_received_ms(segments: list[Path]) -> int:

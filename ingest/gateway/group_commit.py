@@ -37,6 +37,10 @@ class UsageLog(Protocol):
         """
         ...
 
+    async def last_lines(self, bytes_max: int) -> list[bytes]:
+        """Its last whole lines, at most about so many bytes of them, in their order."""
+        ...
+
     async def open(self) -> None:
         """Make ready. Raises: LogUnavailable."""
         ...

@@ -17,6 +17,8 @@ from ingest.gateway.group_commit import LogUnavailable
 from ingest.gateway.limits import Buckets, Limit
 from ingest.gateway.problems import no_credentials, retry_later
 from ingest.gateway.senders import Anonymous, Backend
+from ingest.gateway.traces import Traces
+from rating.schemas import RECORD_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +69,7 @@ class Intake:
         self.keys = keys
         self.options = options
         self.metrics = metrics
+        self.traces = Traces()
         self.admission = Admission(options.requests_max, options.bytes_max)
         self._buckets = Buckets()
 
@@ -120,13 +123,4 @@ class Intake:
         return [(f"account {sender.binding.account}", self.options.account_limit)]
 
 
-COUNTED = {
-    "view",
-    "account.open",
-    "account.subscribe",
-    "account.unsubscribe",
-    "balance.topup",
-    "order.purchase",
-    "order.cancel",
-    SUSPENDED_TYPE,
-}
+COUNTED = {*filter(None, RECORD_TYPES), SUSPENDED_TYPE}

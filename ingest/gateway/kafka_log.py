@@ -9,6 +9,7 @@ Source: architecture decision 6.
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,19 @@ from aiokafka.partitioner import murmur2
 
 from ingest.gateway.errors import KafkaLogError
 from ingest.gateway.group_commit import GroupCommit, LogUnavailable, ReceivedClock
+from ingest.gateway.kafka_tail import last_values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from ingest.adapters.canonical import LogLine
 
+log = logging.getLogger(__name__)
+
 MESSAGE_BYTES_MAX = 768 * 2**10  # with its envelope below the 1 MB that brokers take by default
 GROUPS_MAX = 4  # under way at once: one on the wire, one being replicated, and room for jitter
 TIMEOUT_MS = 15_000
+CONNECT_S_MAX = 30.0
 TOPIC_WAIT_S = 5.0  # a topic that was just made is known sooner
 ACCOUNTS_CACHED = 200_000
 
@@ -65,15 +70,16 @@ class KafkaLog:
             max_request_size=MESSAGE_BYTES_MAX + 2**16,
         )
         try:
-            await self._producer.start()
+            await asyncio.wait_for(self._producer.start(), CONNECT_S_MAX)
             partitions = await asyncio.wait_for(
                 self._producer.partitions_for(self._topic), TOPIC_WAIT_S
             )
         except (KafkaError, OSError) as error:
             await self._producer.stop()
+            why = str(error) or "its advertised.listeners may be out of reach"
             raise KafkaLogError(
                 f"{self._servers}: Kafka cannot be reached, or has no topic {self._topic} "
-                f"({error}); start it, or make the topic"
+                f"({why}); start it, or make the topic"
             ) from error
         self._partition_count = len(partitions)
         self._partition_of = lru_cache(ACCOUNTS_CACHED)(self._computed_partition)
@@ -86,6 +92,18 @@ class KafkaLog:
     async def append(self, lines: Sequence[LogLine]) -> None:
         """Return once all in-sync replicas have the lines. Raises: LogUnavailable."""
         await self._commit.append(lines)
+
+    async def last_lines(self, bytes_max: int) -> list[bytes]:
+        """The last lines of each partition, in its order; none where they cannot be read."""
+        try:
+            values = await last_values(
+                self._client_options, self._topic, self._partition_count, bytes_max
+            )
+        except (KafkaLogError, TimeoutError) as error:
+            # It takes reports all the same: what it does not know is in docs/gateway.md.
+            log.warning("what sessions said before is not known: %s", error or "it took too long")
+            return []
+        return [line for value in values for line in value.split(b"\n") if line]
 
     async def close(self) -> None:
         """Finish what was appended, and disconnect."""

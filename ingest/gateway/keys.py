@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCOPES: Final = ("events", "orders", "accounts", "topups", "tokens")
+SCOPES: Final = ("events", "orders", "accounts", "topups", "tokens", "bulk")
 ALGORITHMS: Final = ("HS256", "EdDSA")
 API_KEY_PREFIX = "rc_"
 LOOK_EVERY_S = 0.5

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
@@ -16,6 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.requests = Counter(
             "ratecast_gateway_requests",
             "Requests answered, by what they asked for and HTTP status.",
@@ -33,6 +41,11 @@ class Metrics:
             "ratecast_gateway_lines",
             "Lines that the log has, by record type.",
             ("type",),
+            registry=self.registry,
+        )
+        self.counters = Counter(
+            "ratecast_gateway_counters",
+            "Audience counters of boxes that were kept.",
             registry=self.registry,
         )
         self.in_flight = Gauge(

@@ -11,8 +11,17 @@ import json
 import sys
 from typing import Any, Final
 
+from ingest.gateway.boxes import ACCOUNT_HEADER
 from ingest.gateway.problems import MEDIA_TYPE
-from ingest.gateway.tokens import LIFE_S, LIFE_S_MAX, TEXT_CHARACTERS_MAX
+from ingest.gateway.sent import SECONDS, SENT_HEADER
+from ingest.gateway.sent import TIME_MS_MAX as SENT_MS_MAX
+from ingest.gateway.tokens import (
+    BOX_LIFE_S,
+    BOX_LIFE_S_MAX,
+    LIFE_S,
+    LIFE_S_MAX,
+    TEXT_CHARACTERS_MAX,
+)
 from rating.schemas import TIME_MS_MAX, TIME_MS_MIN
 
 VERSION: Final = "1"
@@ -85,6 +94,26 @@ SCHEMAS: JsonObject = {
     "TopUp": record("balance.topup", ("id", "amount"), is_default=True, id=ANY_TEXT, amount=AMOUNT,
                     currency=ANY_TEXT),
     "TokenRequest": {
+        "oneOf": [
+            {"$ref": "#/components/schemas/SessionTokenRequest"},
+            {"$ref": "#/components/schemas/BoxTokenRequest"},
+        ]
+    },
+    "BoxTokenRequest": {
+        "description": "For a set-top box that sends bulk data: it has many sessions.",
+        "type": "object",
+        "required": ["account", "device", "box"],
+        "additionalProperties": False,
+        "properties": {
+            "account": TEXT,
+            "device": TEXT,
+            "box": {"const": True},
+            "expires_in_s": {
+                "type": "integer", "minimum": 1, "maximum": BOX_LIFE_S_MAX, "default": BOX_LIFE_S,
+            },
+        },
+    },
+    "SessionTokenRequest": {
         "type": "object",
         "required": ["account", "device"],
         "additionalProperties": False,
@@ -95,6 +124,7 @@ SCHEMAS: JsonObject = {
             "content": TEXT | {"description": "What is played, whatever the player says."},
             "kind": TEXT,
             "quality": TEXT,
+            "box": {"const": False},
             "expires_in_s": {
                 "type": "integer", "minimum": 1, "maximum": LIFE_S_MAX, "default": LIFE_S,
             },
@@ -102,12 +132,12 @@ SCHEMAS: JsonObject = {
     },
     "Token": {
         "type": "object",
-        "required": ["token", "session", "expires", "report_path"],
+        "required": ["token", "expires", "report_path"],
         "properties": {
             "token": {"type": "string"},
-            "session": {"type": "string"},
+            "session": {"type": "string", "description": "Absent for a box."},
             "expires": {"type": "string", "format": "date-time"},
-            "report_path": {"type": "string", "description": "Where the player reports to."},
+            "report_path": {"type": "string", "description": "Where it reports to."},
         },
     },
     "EventsTaken": {
@@ -120,6 +150,17 @@ SCHEMAS: JsonObject = {
                 "description": "Those of them that will be suspended when they are rated.",
             },
             "problems": {"type": "array", "items": {"$ref": "#/components/schemas/RecordProblem"}},
+        },
+    },
+    "BulkTaken": {
+        "type": "object",
+        "required": ["accepted", "suspended", "repeats", "counters"],
+        "properties": {
+            "accepted": {"type": "integer", "description": "Lines that are in the log now."},
+            "suspended": {"type": "integer", "description": "Those of them that are suspended."},
+            "problems": {"type": "array", "items": {"$ref": "#/components/schemas/RecordProblem"}},
+            "repeats": {"type": "integer", "description": "Entries that had come before."},
+            "counters": {"type": "integer", "description": "Audience counters that were kept."},
         },
     },
     "RecordsTaken": {
@@ -156,6 +197,7 @@ REFUSALS = {
     "400": "The body cannot be read.",
     "401": "Credentials are missing, or not known.",
     "403": "The key lacks the scope.",
+    "404": "This gateway does not take it.",
     "408": "The body came too slowly.",
     "410": "The session is over: stop reporting. What happened before its end is in the log.",
     "413": "The body is too large.",
@@ -210,6 +252,21 @@ def backend_route(
     }
 
 
+SENT: JsonObject = {
+    "name": SENT_HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {
+        "anyOf": [
+            {"type": "integer", "minimum": SECONDS.stop, "maximum": SENT_MS_MAX - 1},
+            {"type": "integer", "minimum": 0, "maximum": SECONDS.start - 1},
+        ]
+    },
+    "description": (
+        "When the player sent this, in milliseconds since 1970 by its own clock, set anew each time "
+        "that it is sent. By it, a wrong clock is put right, and a late report is known for late."
+    ),
+}
 EVENTS: JsonObject = {
     "post": {
         "operationId": "post_events",
@@ -219,6 +276,7 @@ EVENTS: JsonObject = {
             "token. Records are taken whole: one that is malformed is logged and suspended."
         ),
         "security": [{"api_key": []}, {"session_token": []}],
+        "parameters": [SENT],
         "requestBody": {
             "required": True,
             "content": {
@@ -258,7 +316,7 @@ def cmcd_route(operation: str, parameters: list[JsonObject]) -> JsonObject:
                 "kept in suspense and never charged; its sender is told 204 all the same."
             ),
             "security": [{}, {"session_token": []}],
-            "parameters": parameters,
+            "parameters": [*parameters, SENT],
             "requestBody": CMCD_BODY,
             "responses": {
                 **NO_CONTENT,
@@ -277,9 +335,59 @@ def mirror_route() -> JsonObject:
             "operationId": "mirror",
             "summary": "A media request as an edge mirrors it, with CMCD in its query or headers",
             "security": [{}, {"session_token": []}, {"api_key": []}],
-            "parameters": [path, query],
-            "responses": {**NO_CONTENT, **refusals("400", "401", "410", "413", "429", "503")},
+            "parameters": [path, query, SENT],
+            "responses": {
+                **NO_CONTENT,
+                **refusals("400", "401", "404", "410", "413", "429", "503"),
+            },
         }
+    }
+
+
+def bulk_route(method: str, parameters: list[JsonObject]) -> JsonObject:
+    """The route for set-top boxes."""
+    suffix = "_with_token" if parameters else ""
+    identity = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"},
+         "description": f"{what}. One who lacks it is known by its token's device alone."}
+        for name, what in (
+            ("oui", "Manufacturer"), ("pc", "Product class"), ("sn", "Serial number"),
+        )
+    ]  # fmt: skip
+    form = {
+        "name": "BBF-Report-Format", "in": "header", "required": False,
+        "schema": {"type": "string"},
+        "description": (
+            "NameValuePair, ObjectHierarchy, ParameterPerRow or ParameterPerColumn. Where it is "
+            "none of them, the body tells."
+        ),
+    }  # fmt: skip
+    account = {
+        "name": ACCOUNT_HEADER, "in": "header", "required": False, "schema": TEXT,
+        "description": "Who pays for the box, by the word of the back end that passes it on.",
+    }  # fmt: skip
+    return {
+        "operationId": f"{method}_bulk{suffix}",
+        "summary": "Bulk data of a set-top box: TR-069 or TR-369, JSON or CSV",
+        "description": (
+            "The account and device are the token's; or a back end with an API key of the scope "
+            "`bulk` names the account. Bearer, or Basic with the token or key as the password. What "
+            "cannot be read is kept in suspense and answered 200, since to send it again would not "
+            "mend it."
+        ),
+        "security": [{"api_key": []}, {"session_token": []}, {"basic": []}],
+        "parameters": [*(parameters or [account]), *identity, form, SENT],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"description": 'An array "Report" of objects.'}},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        },
+        "responses": {
+            "200": answer("The log has what was new.", "BulkTaken"),
+            **refusals("400", "401", "403", "404", "408", "413", "415", "429", "503"),
+        },
     }
 
 
@@ -326,6 +434,8 @@ def document() -> JsonObject:
             "/v1/cmcd": cmcd_route("post_cmcd", []),
             "/v1/cmcd/{token}": cmcd_route("post_cmcd_with_token", [token]),
             "/v1/mirror/{path}": mirror_route(),
+            "/v1/bulk": {method: bulk_route(method, []) for method in ("post", "put")},
+            "/v1/bulk/{token}": {method: bulk_route(method, [token]) for method in ("post", "put")},
             "/v1/orders": backend_route(
                 "Purchases and cancellations",
                 "orders",
@@ -345,7 +455,7 @@ def document() -> JsonObject:
                 answer("The log has every record.", "RecordsTaken"),
             ),
             "/v1/tokens": backend_route(
-                "A token for one session of one account on one device",
+                "A token for one session of one account on one device, or for a set-top box",
                 "tokens",
                 {"$ref": "#/components/schemas/TokenRequest"},
                 answer("The token.", "Token"),
@@ -358,6 +468,11 @@ def document() -> JsonObject:
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer", "description": "rc_..."},
                 "session_token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "Of boxes: the password is the token.",
+                },
             },
         },
     }

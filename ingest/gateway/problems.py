@@ -18,6 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 
 TITLES = {
     "bad-body": "The body cannot be read",
+    "bad-header": "A header cannot be read",
     "bad-record": "A record is malformed",
     "no-credentials": "Credentials are missing or not known",
     "not-allowed": "The key may not do this",
@@ -80,6 +81,6 @@ def retry_later(slug: str, detail: str, after_s: float, status: int = 429) -> Pr
     return Problem(status, slug, detail, headers={"Retry-After": str(max(1, round(after_s + 0.5)))})
 
 
-def no_credentials(detail: str) -> Problem:
-    """Who sends this is not known."""
-    return Problem(401, "no-credentials", detail, headers={"WWW-Authenticate": "Bearer"})
+def no_credentials(detail: str, *, schemes: str = "Bearer") -> Problem:
+    """Who sends this is not known. schemes: in which ways it may say so."""
+    return Problem(401, "no-credentials", detail, headers={"WWW-Authenticate": schemes})

@@ -6,35 +6,32 @@ for it says its token. What nobody vouches for becomes a suspended line, and is 
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from ingest import cmcd
 from ingest.adapters import canonical, cloudevents, native
 from ingest.adapters.canonical import (
-    MALFORMED,
     UNBOUND,
     LogLine,
     Reading,
     Rows,
     suspended_frame,
-    suspended_lines,
+    suspended_line,
     suspended_row,
     to_log_lines,
 )
 from ingest.adapters.cmcd import USAGE_COLUMNS
-from ingest.json_exact import MalformedError, parse_json, read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from ingest.adapters.cmcd import Adapted
     from ingest.gateway.tokens import Binding
 
-VIEW_FIELDS = ("type", "time", "content", "kind", "quality", "state", "playhead_ms", "rate")
-ONLY_VIEWING = "a session's token vouches for viewing alone"
+BINDING_SKEW_MS = 60_000
+BEFORE_BOUND = "it happened before the box was bound to this account, when its token was signed"
 
 
 def event_lines(headers: Mapping[str, str], body: bytes, received_ms: int) -> list[LogLine]:
@@ -43,16 +40,6 @@ def event_lines(headers: Mapping[str, str], body: bytes, received_ms: int) -> li
         return native.to_log_lines(body, received_ms)
     reading = cloudevents.read_http(headers.items(), body)
     return to_log_lines(Reading(_unstamped(reading.usage), reading.suspended), received_ms)
-
-
-def bound_event_lines(
-    headers: Mapping[str, str], body: bytes, binding: Binding, received_ms: int
-) -> list[LogLine]:
-    """The lines of a player's events; account, device and session are the token's."""
-    return [
-        line if line.type == canonical.SUSPENDED_TYPE else _bound_line(line, binding, received_ms)
-        for line in event_lines(headers, body, received_ms)
-    ]
 
 
 def within_token(adapted: Adapted, binding: Binding) -> Adapted:
@@ -75,6 +62,26 @@ def within_token(adapted: Adapted, binding: Binding) -> Adapted:
     return adapted._replace(rows=Rows(usage, suspended + adapted.rows.suspended))
 
 
+def since_bound(
+    reading: Reading, account: str, issued_ms: int, known_streams: Collection[str]
+) -> Reading:
+    """A reading of a box's report, without what happened before it was bound to its account.
+
+    A box's event log outlives its owner: what the one before had watched is nobody's to pay now.
+    known_streams: whose logs were read before under this account, so that a token that is renewed
+    leaves nothing out.
+    """
+    is_known = pl.col("stream").is_in(list(known_streams))
+    holds = is_known | (pl.col("time") >= issued_ms - BINDING_SKEW_MS)
+    early = reading.usage.filter(~holds)
+    rows = [
+        suspended_row(UNBOUND, BEFORE_BOUND, line, account=account, time=time)
+        for line, time in zip(canonical.encoded(early, 0), early["time"], strict=True)
+    ]
+    suspended = pl.concat([suspended_frame(rows), reading.suspended])
+    return Reading(reading.usage.filter(holds), suspended)
+
+
 def asks_for_media(headers: Mapping[str, str], query: str) -> bool:
     """Whether CMCD is of request mode, which says what was fetched and not what was watched."""
     try:
@@ -86,40 +93,7 @@ def asks_for_media(headers: Mapping[str, str], query: str) -> bool:
 
 def unbound_lines(raw: bytes, why: str, received_ms: int) -> list[LogLine]:
     """The one line of a report that nothing binds to an account."""
-    return suspended_lines(suspended_frame([suspended_row(UNBOUND, why, raw)]), received_ms)
-
-
-def _bound_line(line: LogLine, binding: Binding, received_ms: int) -> LogLine:
-    """One event of a player as the log has it."""
-    try:
-        parse_json(line.line)  # which says in a sentence what Python's own does not
-        fields = json.loads(line.line)
-    except MalformedError as error:
-        return _suspended(MALFORMED, str(error), line.line, binding, received_ms)
-    if not isinstance(fields, dict):
-        why = "the usage record is no JSON object"
-        return _suspended(MALFORMED, why, line.line, binding, received_ms)
-    if fields.get("type") != "view":
-        return _suspended(UNBOUND, ONLY_VIEWING, line.line, binding, received_ms)
-    bound: dict[str, Any] = {name: fields[name] for name in VIEW_FIELDS if name in fields}
-    bound |= {"account": binding.account, "device": binding.device, "session": binding.session}
-    for name in ("content", "kind", "quality"):
-        if (text := getattr(binding, name)) is not None:
-            bound[name] = text
-    bound["received"] = received_ms
-    encoded = json.dumps(bound, separators=(",", ":")).encode()
-    usage = read_object(parse_json(encoded))
-    if usage.malformed:
-        return _suspended(MALFORMED, usage.malformed, line.line, binding, received_ms)
-    if not binding.holds_at(usage.time_ms):
-        why = f"{binding.why_over}, and this happened later"
-        return _suspended(UNBOUND, why, line.line, binding, received_ms)
-    return LogLine(binding.account, encoded, "view")
-
-
-def _suspended(reason: str, why: str, raw: bytes, binding: Binding, received_ms: int) -> LogLine:
-    row = suspended_row(reason, why, raw, account=binding.account)
-    return suspended_lines(suspended_frame([row]), received_ms)[0]
+    return [suspended_line(suspended_row(UNBOUND, why, raw), received_ms)]
 
 
 def _unstamped(usage: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ Nothing that a report says about itself is looked at here.
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
@@ -56,10 +57,28 @@ class Anonymous:
 
 Sender = Backend | Viewer | Anonymous
 
+A_BOX = "the token is a set-top box's, which binds no session; it is good for /v1/bulk"
+
 
 def identify(request: Request, keys: Keys) -> Sender:
     """Find out who sends. Raises: Problem 401 where an API key is given and not good."""
-    bearer = _bearer(request)
+    sender = _identify(request, keys, _bearer(request))
+    if isinstance(sender, Viewer) and not sender.binding.session:
+        return Anonymous(address_of(request), A_BOX)
+    if isinstance(sender, Backend) and sender.binding and not sender.binding.session:
+        return Backend(sender.key)
+    return sender
+
+
+def identify_box(request: Request, keys: Keys) -> Sender:
+    """Find out which set-top box sends, or who passes its report on. Raises: as `identify`.
+
+    Boxes know HTTP's Basic authentication: the password is the token or the key.
+    """
+    return _identify(request, keys, _bearer(request) or _password(request))
+
+
+def _identify(request: Request, keys: Keys, bearer: str) -> Sender:
     token = request.path_params.get("token") or request.query_params.get("token")
     if bearer.startswith(API_KEY_PREFIX):
         key = keys.api_key(bearer)
@@ -95,6 +114,17 @@ def need_backend(request: Request, keys: Keys, scope: str) -> Backend:
         )
     sender.need(scope)
     return sender
+
+
+def _password(request: Request) -> str:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        plain = base64.b64decode(credentials.strip(), validate=True).decode()
+    except ValueError:
+        return ""
+    return plain.partition(":")[2]
 
 
 def _bearer(request: Request) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 import uvloop
@@ -16,11 +16,22 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from ingest.gateway.group_commit import UsageLog
 
 STOP_WAIT_S = 30
 BACKLOG = 2048
 IDLE_S = 75  # longer than a proxy keeps its own side of an idle connection, 60 s usually
+
+
+class Part(Protocol):
+    """What has to be open while the gateway serves, and finished before it ends."""
+
+    async def open(self) -> None:
+        """Make ready."""
+        ...
+
+    async def close(self) -> None:
+        """Finish, and let go."""
+        ...
 
 
 class Server(uvicorn.Server):
@@ -37,7 +48,7 @@ class Server(uvicorn.Server):
 
 def serve(
     app: ASGIApp,
-    log: UsageLog,
+    parts: Sequence[Part],
     host: str,
     port: int,
     *,
@@ -46,7 +57,7 @@ def serve(
 ) -> None:
     """Serve until a signal says to stop, then finish what was taken.
 
-    port: 0 takes a free one. said: called with the address once it listens. proxies: addresses
+    parts: opened in their order, and closed in the other. port: 0 takes a free one. said: called with the address once it listens. proxies: addresses
     whose X-Forwarded-For is believed.
     Raises: OSError where it cannot listen; FolderLogError or KafkaLogError.
     """
@@ -64,18 +75,18 @@ def serve(
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=STOP_WAIT_S,
     )
-    uvloop.run(_serve(Server(config), log, host, port, said))
+    uvloop.run(_serve(Server(config), parts, host, port, said))
 
 
 async def _serve(
-    server: Server, log: UsageLog, host: str, port: int, said: Callable[[str], None]
+    server: Server, parts: Sequence[Part], host: str, port: int, said: Callable[[str], None]
 ) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=BACKLOG) as listening:
-        await log.open()
-        try:
+        async with contextlib.AsyncExitStack() as opened:
+            for part in parts:
+                await part.open()
+                opened.push_async_callback(part.close)
             host, port = listening.getsockname()[:2]
             said(f"http://{f'[{host}]' if ':' in host else host}:{port}")
             await server.serve(sockets=[listening])
-        finally:
-            await log.close()

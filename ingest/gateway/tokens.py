@@ -25,7 +25,10 @@ TOKEN_CHARACTERS_MAX = 4096
 TEXT_CHARACTERS_MAX = 128
 LIFE_S_MAX = 7 * 24 * 3600
 LIFE_S = 6 * 3600
-REQUIRED = ("sub", "device", "session")
+BOX_LIFE_S_MAX = 400 * 24 * 3600
+BOX_LIFE_S = 90 * 24 * 3600
+REQUIRED = ("sub", "device")
+SESSION = "session"
 OPTIONAL = ("content", "kind", "quality")
 SKEW_S = 30
 
@@ -40,6 +43,8 @@ class Binding:
 
     why_over: why the session is over; empty while it goes on.
 
+    issued_ms: when the token was signed; None where it does not say.
+    session: empty in the token of a set-top box, which says itself which sessions it had.
     content, kind, quality: None where the report's own count.
     """
 
@@ -51,6 +56,7 @@ class Binding:
     quality: str | None
     ends_ms: int
     why_over: str = ""
+    issued_ms: int | None = None
 
     def holds_at(self, time_ms: int | None) -> bool:
         """Whether what happened at a time is bound; None where the time is not known."""
@@ -64,15 +70,19 @@ def mint(
     session: str,
     *,
     expires_s: int,
+    issued_s: int | None = None,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """Sign a token. expires_s: seconds since the epoch. more: content, kind, quality."""
+    """Sign a token. expires_s, issued_s: seconds since the epoch. more: content, kind, quality.
+
+    session: empty for a set-top box, which is bound to its account and to no session.
+    """
     claims = {
         "aud": AUDIENCE,
         "sub": account,
         "device": device,
-        "session": session,
-        "iat": int(time.time()),
+        **({SESSION: session} if session else {}),
+        "iat": int(time.time()) if issued_s is None else issued_s,
         "exp": expires_s,
         **(more or {}),
     }
@@ -122,7 +132,7 @@ def _checking(key: SigningKey) -> Any:
 
 def _binding(claims: Mapping[str, Any]) -> Binding:
     texts = [claims[name] for name in REQUIRED]
-    texts += [claims[name] for name in OPTIONAL if name in claims]
+    texts += [claims[name] for name in (SESSION, *OPTIONAL) if name in claims]
     for text in texts:
         if not isinstance(text, str) or not 0 < len(text) <= TEXT_CHARACTERS_MAX:
             raise TokenRefused(f"a claim is no text of 1 to {TEXT_CHARACTERS_MAX} characters")
@@ -131,9 +141,10 @@ def _binding(claims: Mapping[str, Any]) -> Binding:
     return Binding(
         claims["sub"],
         claims["device"],
-        claims["session"],
+        claims.get(SESSION, ""),
         claims.get("content"),
         claims.get("kind"),
         claims.get("quality"),
         claims["exp"] * 1000,
+        issued_ms=int(claims["iat"]) * 1000 if "iat" in claims else None,
     )

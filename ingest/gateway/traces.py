@@ -1,17 +1,29 @@
 """What sessions have said so far, for as many of them as memory is meant for.
 
 A player need not say everything each time. Where a session's trace is not here, since it was silent
-for longest or reports to another gateway, what needs it is suspended, and nothing is counted twice.
+for longest or reported to another gateway, what needs it is suspended. What is sent again after a
+session's stop is then not known for a repeat (docs/gateway.md, "A gateway that starts anew").
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ingest.adapters.cmcd import Trace
-    from ingest.gateway.tokens import Binding
+
+
+class OfSession(Protocol):
+    """What names a session: a binding, or a view in the log."""
+
+    @property
+    def account(self) -> str: ...  # noqa: D102 - named for what it is
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def session(self) -> str: ...  # noqa: D102
+
 
 SESSIONS_MAX = 100_000
 
@@ -27,11 +39,11 @@ class Traces:
         """How many sessions are remembered."""
         return len(self._traces)
 
-    def of(self, binding: Binding) -> Trace | None:
+    def of(self, binding: OfSession) -> Trace | None:
         """The trace of a session; None where there is none."""
         return self._traces.get(_key(binding))
 
-    def keep(self, binding: Binding, trace: Trace) -> None:
+    def keep(self, binding: OfSession, trace: Trace) -> None:
         """Remember a trace, once what it came from is in the log."""
         key = _key(binding)
         self._traces[key] = trace
@@ -40,5 +52,5 @@ class Traces:
             self._traces.popitem(last=False)
 
 
-def _key(binding: Binding) -> tuple[str, str, str]:
+def _key(binding: OfSession) -> tuple[str, str, str]:
     return binding.account, binding.device, binding.session

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from ingest.adapters.cmcd import adapt_body, adapt_request
+from ingest.adapters.cmcd import Trace, adapt_body, adapt_request
 from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
+from ingest.gateway.player_events import bound_event_lines
 from ingest.gateway.problems import Problem, no_credentials
 from ingest.gateway.reports import (
     asks_for_media,
-    bound_event_lines,
     event_lines,
     unbound_lines,
     within_token,
 )
 from ingest.gateway.senders import Anonymous, Backend, identify
-from ingest.gateway.traces import Traces
+from ingest.gateway.sent import sent_ms
+from ingest.gateway.turns import Turns
 from ingest.json_lines import decode_lines
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Viewing:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._traces = Traces()
+        self._traces = intake.traces
+        self._turns = Turns()
 
     async def post_events(self, request: Request) -> Response:
         """Take usage records, native or as CloudEvents."""
@@ -76,17 +78,32 @@ class Viewing:
         if not body.strip() and "ce-specversion" not in request.headers:
             raise Problem(400, "bad-body", "the body is empty; send at least one record")
         headers = dict(request.headers.items())
-        received_ms = self._intake.log.received_ms()
-        binding = sender.binding
-        if binding is None and isinstance(sender, Backend):
-            lines = event_lines(headers, body, received_ms)
-            for type_ in {line.type for line in lines}:
-                sender.need(SCOPE_OF_TYPES.get(type_, "events"))
-        else:
-            assert binding is not None
-            lines = bound_event_lines(headers, body, binding, received_ms)
+        sent = sent_ms(headers)
+        if (binding := sender.binding) is not None:
+            return await self._take_events(sender, headers, body, binding, sent)
+        assert isinstance(sender, Backend)
+        lines = event_lines(headers, body, self._intake.log.received_ms())
+        for type_ in {line.type for line in lines}:
+            sender.need(SCOPE_OF_TYPES.get(type_, "events"))
         await self._intake.append(sender, lines)
-        if binding is not None and binding.why_over:
+        return JSONResponse(taken(lines), 202)
+
+    async def _take_events(
+        self,
+        sender: Sender,
+        headers: dict[str, str],
+        body: bytes,
+        binding: Binding,
+        sent: int | None,
+    ) -> Response:
+        """Log the events of a viewer."""
+        async with self._turns.of((binding.account, binding.device, binding.session)):
+            trace = self._traces.of(binding) or Trace()
+            received_ms = self._intake.log.received_ms()
+            lines, clock = bound_event_lines(headers, body, binding, received_ms, sent, trace.clock)
+            await self._intake.append(sender, lines)
+            self._traces.keep(binding, trace._replace(clock=clock))
+        if binding.why_over:
             raise session_over(binding)
         return JSONResponse(taken(lines), 202)
 
@@ -96,6 +113,7 @@ class Viewing:
         self._intake.let_pass(sender)
         check_type(request, CMCD_TYPES)
         body = await self._intake.body(request, sender)
+        sent = sent_ms(request.headers)
         return await self._take_cmcd(
             sender,
             body,
@@ -104,6 +122,7 @@ class Viewing:
                 binding,
                 received_ms,
                 media=media_type(request),
+                sent_ms=sent,
                 trace=self._traces.of(binding),
                 options=self._intake.options.cmcd,
             ),
@@ -115,6 +134,7 @@ class Viewing:
         self._intake.let_pass(sender)
         headers = dict(request.headers.items())
         query = request.url.query
+        sent = sent_ms(headers)
         if asks_for_media(headers, query):
             return Response(status_code=204)
         said = [text for name, text in headers.items() if name.startswith("cmcd-")]
@@ -127,6 +147,7 @@ class Viewing:
                 query,
                 binding,
                 received_ms,
+                sent_ms=sent,
                 trace=self._traces.of(binding),
                 options=self._intake.options.cmcd,
             ),
@@ -137,14 +158,16 @@ class Viewing:
     ) -> Response:
         """Log a report: that of a viewer as usage, any other one as it came."""
         binding = None if isinstance(sender, Anonymous) else sender.binding
-        received_ms = self._intake.log.received_ms()
         if binding is None:
             why = sender.why if isinstance(sender, Anonymous) else NOT_PASSED_ON
-            await self._intake.append(sender, unbound_lines(raw, why, received_ms))
+            lines = unbound_lines(raw, why, self._intake.log.received_ms())
+            await self._intake.append(sender, lines)
             return Response(status_code=204)
-        adapted = within_token(adapt(binding, received_ms), binding)
-        await self._intake.append(sender, adapted.log_lines(received_ms))
-        self._traces.keep(binding, adapted.trace)
+        async with self._turns.of((binding.account, binding.device, binding.session)):
+            received_ms = self._intake.log.received_ms()
+            adapted = within_token(adapt(binding, received_ms), binding)
+            await self._intake.append(sender, adapted.log_lines(received_ms))
+            self._traces.keep(binding, adapted.trace)
         if binding.why_over:
             raise session_over(binding)
         return Response(status_code=204)

@@ -20,6 +20,7 @@ from rating.runtime.commands.produce import produce
 from rating.runtime.commands.publish import publish
 from rating.runtime.commands.rate import rate
 from rating.runtime.commands.reconcile import reconcile
+from rating.runtime.commands.sessions import sessions
 from rating.runtime.commands.simulate import simulate
 from rating.runtime.commands.status import status
 from rating.runtime.commands.tariffs import tariffs
@@ -100,6 +101,7 @@ for command in (
     status,
     explain,
     export,
+    sessions,
     delivery,
     reconcile,
     tariffs,

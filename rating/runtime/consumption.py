@@ -102,7 +102,6 @@ class Consumption:
     ) -> None:
         self.books, self.store = tuple(books), store
         self.options, self.events = options, events
-        self.commit_lock = asyncio.Lock()  # a store takes one commit at a time
         self._access, self._health = access, health
         self._loops: dict[int, PartitionLoop] = {}
         self._over = asyncio.Event()
@@ -433,8 +432,7 @@ class PartitionLoop:
         """Commit a batch, and tell. Raises: StoreError."""
         started_s = time.perf_counter()
         counts_before = partition.counts
-        async with self._consumption.commit_lock:
-            await self._patiently(lambda: partition.commit(rated.commit))
+        await self._patiently(lambda: partition.commit(rated.commit))
         rated.step_s["commit"] = time.perf_counter() - started_s
         number, commit, events = partition.number, rated.commit, self._consumption.events
         self.offset_committed = commit.next_offset

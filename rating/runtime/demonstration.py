@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import click
@@ -20,13 +21,10 @@ from rating.runtime.outputs import opened_output, write_log
 from rating.runtime.progress import shown_progress
 from sinks.parquet import write_parquet
 from sinks.store import open_store
-from tariffs.load import load_books
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+from tariffs.load import load_books, load_text
 
 BATCH_RECORDS = 200_000
+FEW_HOUSEHOLDS = 300  # enough for commits as a large log has them
 MARK = ".ratecast-demo"  # a folder with this file was made here and may be emptied
 
 
@@ -66,6 +64,7 @@ def demonstrate(folder: Path, households: int, hours: float, seed: int) -> None:
     places = Places(folder)
     make_room(folder)
     click.echo("The first run compiles the rater for this processor, which takes about a minute.")
+    compile_ahead()
     _headline(f"1. An evening of {count(households)} households, faults on the way included")
     places.book.write_text(simulation.book(), encoding="utf-8")
     with opened_output(str(places.log)) as stream:
@@ -95,6 +94,23 @@ def demonstrate(folder: Path, households: int, hours: float, seed: int) -> None:
             click.echo(explanation.as_text(explanation.explain_charge(store, charge_id)))
     _headline("5. Go on from here")
     click.echo("\n".join(next_steps(places, charge_id)))
+
+
+def compile_ahead() -> None:
+    """Rate half an hour of a few households, so that no figure of the demo has compiling in it."""
+    simulation = Simulation(FEW_HOUSEHOLDS, 0.5, 0, faults=Faults.parse("typical"))
+    with TemporaryDirectory() as scratch:
+        log = Path(scratch) / "log.ndjson"
+        log.write_bytes(b"".join(simulation.blocks()))
+        with open_store(str(Path(scratch) / "ratecast.db")) as store:
+            rate_files(
+                [load_text(simulation.book())],
+                store,
+                [str(log)],
+                close=True,
+                batch_records=BATCH_RECORDS,
+                progress=lambda _: None,
+            )
 
 
 def make_room(folder: Path) -> None:

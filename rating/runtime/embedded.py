@@ -8,11 +8,14 @@ goes on exactly there.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
+
+import polars as pl
 
 from ingest.files import read_chunks
 from ingest.follow import FollowReader
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 PARTITION = 0
 BATCHES_WAITING_MAX = 2  # between two threads: bounds memory, and evens out their pace
 WAIT_S = 0.1
+NOTHING_YET = object()
+REFRESH_S = 2.0
+REFRESH_SHARE = 20  # what is refreshed may take one part in so many of the time
 
 
 class _Line:
@@ -57,12 +63,16 @@ class _Line:
 
     def take(self) -> Any:
         """The next item; None at the end, and once the run is being stopped."""
-        while True:
-            try:
-                return self._queue.get(timeout=WAIT_S)
-            except Empty:
-                if self._stop.is_set():
-                    return None
+        while (item := self.take_soon()) is NOTHING_YET:
+            pass
+        return item
+
+    def take_soon(self) -> Any:
+        """As `take`, but NOTHING_YET where there is none for a moment."""
+        try:
+            return self._queue.get(timeout=WAIT_S)
+        except Empty:
+            return None if self._stop.is_set() else NOTHING_YET
 
 
 class _Stage(Thread):
@@ -104,7 +114,7 @@ def rate_files(
     reader = _reader(paths, stored.sources if stored else (), batch_records, follow)
     in_force = books_in_force(books, store)
     rater = Rater(in_force, stored.state if stored else ())
-    run = _Run(store, stored, rater, progress)
+    run = _Run(store, stored, rater, progress, follow)
     run.rate(reader)
     if close:
         run.commit_result(rater.close(), 0, ())
@@ -127,11 +137,13 @@ def rate_files(
 class Following:
     """How logs are followed. stop: ends the run, once what is there is rated.
 
-    warn: called at once with each log that cannot be read on.
+    warn: called at once with each log that cannot be read on. refreshed: called every few seconds
+    in which something came, with all of it and its open sessions in the store; in another thread.
     """
 
     stop: Event
     warn: Callable[[UnreadableSource], None]
+    refreshed: Callable[[], None] = lambda: None
 
 
 def _reader(
@@ -157,7 +169,11 @@ class _Run:
         stored: StoredPartition | None,
         rater: Rater,
         progress: Callable[[Progress], None],
+        follow: Following | None,
     ) -> None:
+        self._follow = follow
+        self._is_stale = False  # since something was rated that no refresh has shown
+        self._refresh_at_s = time.monotonic() + REFRESH_S
         self._store = store
         self._rater = rater
         self._progress = progress
@@ -185,10 +201,17 @@ class _Run:
         for stage in stages:
             stage.start()
         try:
-            while (item := decoded.take()) is not None:
-                chunk, batch = item
-                if not rated.put((self._rater.rate(batch), len(batch.events), chunk.sources)):
-                    break
+            while (item := decoded.take_soon()) is not None:
+                if item is not NOTHING_YET:
+                    chunk, batch = item
+                    if not rated.put((self._rater.rate(batch), len(batch.events), chunk.sources)):
+                        break
+                    self._is_stale = self._follow is not None
+                if self._is_stale and time.monotonic() >= self._refresh_at_s:
+                    self._is_stale = False
+                    self._refresh_at_s = math.inf  # until this one is done
+                    if not rated.put(self._rater.open_sessions()):
+                        break
             rated.put(None)
         except BaseException:
             rated.put(None)  # what was rated before is right, and is committed
@@ -207,6 +230,9 @@ class _Run:
     def _commit_all(self, rated: _Line, reader: LogReader | FollowReader) -> None:
         """Commit results in their order."""
         while (item := rated.take()) is not None:
+            if isinstance(item, pl.DataFrame):
+                self._refresh(item)
+                continue
             self.commit_result(*item)
             self._progress(
                 Progress(
@@ -216,6 +242,15 @@ class _Run:
                     sum(self.tally.charges.values()),
                 )
             )
+
+    def _refresh(self, open_sessions: pl.DataFrame) -> None:
+        """Bring what is made from the state up to date, and say when it is next to be."""
+        assert self._follow is not None
+        started_s = time.monotonic()
+        self._store.replace_open_sessions(open_sessions, self.clock_ms or 0, partition=PARTITION)
+        self._follow.refreshed()
+        ended_s = time.monotonic()
+        self._refresh_at_s = ended_s + max(REFRESH_S, REFRESH_SHARE * (ended_s - started_s))
 
     def commit_result(
         self, result: BatchResult, records: int, sources: tuple[SourcePosition, ...]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import choose_encoder
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 SILENCE_S_MAX = 120.0  # longer than any batch takes
+LAST_LOOK_S_MAX = 60.0  # Prometheus seldom looks more rarely
 TEXT = "text/plain; charset=utf-8"
 STARTING = "starting"
 
@@ -36,6 +37,7 @@ class Health:
     silence_s_max: float = SILENCE_S_MAX
     _alive_at_s: float = field(default_factory=time.monotonic)
     _waiting_for: str = STARTING
+    _read: Event = field(default_factory=Event)
 
     def alive(self) -> None:
         """Give a sign of life, from where the work is done."""
@@ -48,6 +50,15 @@ class Health:
     def not_ready(self, waiting_for: str) -> None:
         """Say what the work waits for, such as "no partition is assigned yet"."""
         self._waiting_for = waiting_for
+
+    def reader(self) -> Event:
+        """What to set once the metrics, as they are at this call, have been read."""
+        return self._read
+
+    def await_reader(self, at_most_s: float = LAST_LOOK_S_MAX) -> None:
+        """Wait until the metrics are read once more: what is counted last would end unseen."""
+        self._read = Event()  # a reader that came before has older figures
+        self._read.wait(at_most_s)
 
     def complaint(self) -> str:
         """What is wrong with the process itself; "" where nothing is."""
@@ -103,6 +114,7 @@ def probed(
 
         def do_GET(self) -> None:
             """Answer a request."""
+            reader = health.reader()
             found = answer(self.path, self.headers.get("Accept", ""), registry, health)
             found = found or Answer(HTTPStatus.NOT_FOUND, TEXT, b"/metrics, /healthz, /readyz\n")
             self.send_response(found.status)
@@ -110,6 +122,8 @@ def probed(
             self.send_header("Content-Length", str(len(found.body)))
             self.end_headers()
             self.wfile.write(found.body)
+            if found.status == HTTPStatus.OK and self.path.startswith("/metrics"):
+                reader.set()
 
         def log_message(self, *_: object) -> None:
             """Say nothing: a scrape every few seconds is no news."""

@@ -40,6 +40,8 @@ WATCHED = pl.Schema(
 )
 """Watched time by session, account, content and hour: charged, suspended, in open lines."""
 
+WATCHED_BY_DEVICE = pl.Schema([*WATCHED.items(), ("device", pl.String())])
+
 SUMS = ["delivered_ms", "charged_ms", "suspended_ms", "open_ms"]
 
 
@@ -66,10 +68,10 @@ class Reconciliation:
 
 
 def watched_hours(store: BillingStore) -> pl.DataFrame:
-    """Rows of WATCHED of a billing store. Raises: StoreError."""
-    parts = [WATCHED.to_frame()]
-    parts += [part.select(WATCHED.names()) for part in watched_parts(store)]
-    return pl.concat(parts).group_by(KEY).agg(pl.col(SUMS[1:]).sum())
+    """Rows of WATCHED of a billing store, and the device of each. Raises: StoreError."""
+    parts = [WATCHED_BY_DEVICE.to_frame()]
+    parts += [part.select(WATCHED_BY_DEVICE.names()) for part in watched_parts(store)]
+    return pl.concat(parts).group_by(*KEY, "device").agg(pl.col(SUMS[1:]).sum())
 
 
 def watched_parts(store: BillingStore) -> Iterator[pl.DataFrame]:
@@ -87,10 +89,10 @@ def watched_parts(store: BillingStore) -> Iterator[pl.DataFrame]:
 
 
 def summed(rows: pl.DataFrame, time: str, column: str) -> pl.DataFrame:
-    """The watched time of rows by KEY, as one column of WATCHED; `time` says in which hour."""
+    """The watched time of rows by KEY and device, as one column; `time` says in which hour."""
     return (
         rows.with_columns((pl.col(time) // HOUR_MS * HOUR_MS).alias("hour"))
-        .group_by(KEY)
+        .group_by(*KEY, "device")
         .agg(pl.col("watched_ms").sum().alias(column))
         .with_columns(pl.lit(0, pl.Int64).alias(name) for name in SUMS[1:] if name != column)
     )

@@ -6,12 +6,20 @@ delete or compact what was not rated yet; the other three can be made from the s
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
+from kafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +41,16 @@ WHY = {
     "max.message.bytes": "a packed message may be as large",
     "min.insync.replicas": "an acknowledged message must survive the loss of a broker",
     "unclean.leader.election.enable": "a replica that lags behind would lose acknowledged messages",
+}
+MADE_S_MAX = 10.0  # until a topic that somebody made at the same moment is seen
+_NO_RIGHT = "this user may not do that; grant it Create, Describe and AlterConfigs"
+MEND: dict[type[KafkaError], str] = {
+    InvalidReplicationFactorError: "there are fewer brokers than --replication asks for",
+    InvalidTopicError: (
+        "a topic's name has letters, digits, '.', '_' and '-' only, and no more than 249 of them"
+    ),
+    TopicAuthorizationFailedError: _NO_RIGHT,
+    ClusterAuthorizationFailedError: _NO_RIGHT,
 }
 
 
@@ -65,9 +83,16 @@ class Difference:
 
 
 def wanted_topics(
-    partitions: int, replication: int, usage_days: int = USAGE_DAYS, usage: str = USAGE
+    partitions: int,
+    replication: int,
+    usage_days: int = USAGE_DAYS,
+    usage: str = USAGE,
+    prefix: str = "",
 ) -> list[TopicSettings]:
-    """The four topics, keyed by account and alike in all but how long they keep messages."""
+    """The four topics, keyed by account and alike in all but how long they keep messages.
+
+    prefix: of the names of the three that are published to, as `publish` takes it.
+    """
     configs = {
         "cleanup.policy": "delete",
         "retention.bytes": str(ENDLESS),
@@ -76,7 +101,7 @@ def wanted_topics(
         "min.insync.replicas": str(max(1, replication - 1)),
         "unclean.leader.election.enable": "false",
     }
-    kept = {usage: usage_days} | dict.fromkeys(OUTPUTS, OUTPUT_DAYS)
+    kept = {usage: usage_days} | {f"{prefix}{output}": OUTPUT_DAYS for output in OUTPUTS}
     return [
         TopicSettings(name, partitions, replication, configs | {"retention.ms": str(days * DAY_MS)})
         for name, days in kept.items()
@@ -105,20 +130,32 @@ class TopicAdmin:
         self._client.close()
 
     def create(self, wanted: Sequence[TopicSettings]) -> list[str]:
-        """Make the topics that are missing. Returns their names."""
+        """Make the topics that are missing. Returns the names of those made."""
         there = self._partitions([each.name for each in wanted])
-        missing = [each for each in wanted if each.name not in there]
-        if missing:
-            new = {
-                each.name: {
-                    "num_partitions": each.partitions,
-                    "replication_factor": each.replication,
-                    "configs": dict(each.configs),
-                }
-                for each in missing
+        made = [each.name for each in wanted if each.name not in there and self._make(each)]
+        give_up_s = time.monotonic() + MADE_S_MAX
+        while len(self._partitions([each.name for each in wanted])) < len(wanted):
+            if time.monotonic() > give_up_s:
+                break  # which is then a difference
+            time.sleep(0.1)
+        return made
+
+    def _make(self, topic: TopicSettings) -> bool:
+        """Make one topic; False where somebody else has just done so."""
+        new = {
+            topic.name: {
+                "num_partitions": topic.partitions,
+                "replication_factor": topic.replication,
+                "configs": dict(topic.configs),
             }
+        }
+        try:
             self._ask(lambda: self._client.create_topics(new, wait_for_metadata=True))
-        return [each.name for each in missing]
+        except TopicError as error:
+            if isinstance(error.__cause__, TopicAlreadyExistsError):
+                return False
+            raise
+        return True
 
     def differences(self, wanted: Sequence[TopicSettings]) -> list[Difference]:
         """What is not as it is to be."""
@@ -161,8 +198,9 @@ class TopicAdmin:
             return call()
         except (KafkaError, OSError) as error:
             said = getattr(error, "message", None) or str(error) or type(error).__name__
+            mend = MEND.get(type(error), "mend that and run it again")
             raise TopicError(
-                f"{self._addresses}: {type(error).__name__}: {said}; mend that and run it again"
+                f"{self._addresses}: {type(error).__name__}: {said}; {mend}"
             ) from error
 
 

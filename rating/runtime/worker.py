@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from rating.runtime.consumption import Consumption
+
+# A batch is many short steps of threads that wait for each other, a commit some twenty answers of the
+# server. With Python's own 5 ms each of them may wait so long for its turn (docs/benchmarks.md).
+SWITCH_INTERVAL_S = 0.0005
+THREADS_MAX = 64  # each partition rates in one while it commits in another
 
 
 class _WithoutKafka(BootStrategy):
@@ -89,7 +96,9 @@ def run_worker(
 
     Raises: what the consumption failed with.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = uvloop.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS_MAX, "ratecast"))
     asyncio.set_event_loop(loop)
     # What goes wrong is said once, by whoever called us.
     for name in ("faust", "mode", __name__):

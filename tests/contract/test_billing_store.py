@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -361,6 +362,26 @@ def test_one_thread_reads_only_what_another_has_committed(store: BillingStore) -
     assert all(number % 100 == 0 for number in seen)
 
 
+def test_threads_commit_partitions_side_by_side(store: BillingStore) -> None:
+    """And one whose offset has moved is refused without harm to the others."""
+
+    def commit_all(partition: int) -> None:
+        for offset in range(0, 100, 10):
+            charges = stored.many_charges(20, seed=1_000 * partition + offset)
+            store.commit(stored.commit(offset, partition=partition, charges=charges))
+            with pytest.raises(OffsetMoved):
+                store.commit(stored.commit(offset, partition=partition, charges=charges))
+
+    with ThreadPoolExecutor(12) as threads:
+        for done in [threads.submit(commit_all, partition) for partition in range(12)]:
+            done.result()
+    assert {number: at.next_offset for number, at in store.positions().items()} == dict.fromkeys(
+        range(12), 100
+    )
+    charges = store.charges_after(0, 10**9)
+    assert charges["seq"].to_list() == list(range(1, 12 * 10 * 20 + 1))
+
+
 # --- books ----------------------------------------------------------------------------------------
 
 
@@ -438,22 +459,11 @@ def test_an_accounts_charges_are_found_by_slot(store: BillingStore) -> None:
 
 
 def test_open_sessions_are_those_last_written_of_each_partition(store: BillingStore) -> None:
-    row = {
-        "account": "anna",
-        "device": "tv",
-        "session": "s",
-        "content": "svt1",
-        "kind": "channel",
-        "quality": "",
-        "playing": True,
-        "start": 1,
-        "last": 2,
-        "seen": 3,
-        "watched_ms": 1,
-    }
-    store.replace_open_sessions(stored.sessions(row, {**row, "session": "gone"}), 10)
-    store.replace_open_sessions(stored.sessions({**row, "account": "bo"}), 15, partition=1)
-    store.replace_open_sessions(stored.sessions({**row, "playing": False}), 20)
+    store.replace_open_sessions(
+        stored.sessions(stored.session(), stored.session(session="gone")), 10
+    )
+    store.replace_open_sessions(stored.sessions(stored.session(account="bo")), 15, partition=1)
+    store.replace_open_sessions(stored.sessions(stored.session(playing=False)), 20)
     found = pl.concat(store.open_sessions()).sort("account")
     assert found["as_of_ms"].to_list() == [20, 15]
     assert found["account"].to_list() == ["anna", "bo"]

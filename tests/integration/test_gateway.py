@@ -495,12 +495,13 @@ def test_pages_of_other_origins_may_report(gateway: RunningGateway) -> None:
     headers = {
         "Origin": "https://player.example",
         "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "content-type",
+        "Access-Control-Request-Headers": "content-type, ratecast-sent",
     }
     with gateway.client("") as client:
         answer = client.options("/v1/cmcd", headers=headers)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"
+    assert "ratecast-sent" in answer.headers["access-control-allow-headers"]
 
 
 def test_an_api_key_is_stored_as_its_hash(gateway: RunningGateway) -> None:
@@ -572,6 +573,121 @@ def test_an_ended_session_hears_410_at_its_report_path(gateway: RunningGateway) 
     assert [(line["type"], line["reason"]) for line in found] == 2 * [
         ("ingest.suspended", "unbound")
     ]
+
+
+# --- wrong clocks, and reports that come late ----------------------------------------------------
+
+HOUR_MS = 3_600_000
+
+
+def watched(lines: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(line["state"], line["time"]) for line in lines]
+
+
+@pytest.mark.parametrize("off_ms", [3 * HOUR_MS, -3 * HOUR_MS, 0])
+def test_a_queue_of_a_device_with_a_wrong_clock_lands_where_it_happened(
+    gateway: RunningGateway, off_ms: int
+) -> None:
+    """Two and a half minutes, watched two hours ago, sent after an outage from a clock that is off."""
+    who = f"queue-{off_ms}"
+    asked = new_token(gateway, who)
+    now_ms = int(time.time() * 1000)
+    began_ms = now_ms - 2 * HOUR_MS
+    lines = reports(asked["session"], began_ms + off_ms)
+    headers = CMCD | {"Ratecast-Sent": str(now_ms + off_ms)}
+    with gateway.client("") as client:
+        answer = client.post(asked["report_path"], content="\n".join(lines), headers=headers)
+    assert answer.status_code == 204
+    found = logged(gateway, account=who)
+    late_ms = found[0]["time"] - began_ms
+    assert 0 <= late_ms < 2000  # how long the request was under way
+    assert [at - found[0]["time"] for _, at in watched(found)] == list(range(0, 150_001, 30_000))
+    if off_ms:
+        assert [line["device_time"] for line in found] == [
+            began_ms + off_ms + at for at in range(0, 150_001, 30_000)
+        ]
+
+
+def test_the_edge_passes_on_when_a_report_was_sent(gateway: RunningGateway) -> None:
+    asked = new_token(gateway, "mirrored-late")
+    now_ms = int(time.time() * 1000)
+    first, *_ = reports(asked["session"], now_ms + HOUR_MS)
+    headers = {"CMCD-Session": first, "Ratecast-Sent": str(now_ms + 2 * HOUR_MS)}
+    with gateway.client() as client:
+        path = f"/v1/mirror/seg/1.m4s?token={asked['token']}"
+        assert client.get(path, headers=headers).status_code == 204
+    (line,) = logged(gateway, account="mirrored-late")
+    assert abs(line["time"] - (now_ms - HOUR_MS)) < 2000
+
+
+def test_a_players_own_records_are_moved_by_what_its_clock_is_off_by(
+    gateway: RunningGateway,
+) -> None:
+    token = new_token(gateway, "own-clock")["token"]
+    now_ms = int(time.time() * 1000)
+    off_ms = -3 * HOUR_MS
+    said = [view(time=now_ms - HOUR_MS + off_ms + at) for at in (0, 30_000)]
+    headers = {"Authorization": f"Bearer {token}", "Ratecast-Sent": str(now_ms + off_ms)}
+    with gateway.client("") as client:
+        assert client.post("/v1/events", json=said, headers=headers).status_code == 202
+    first, second = logged(gateway, account="own-clock")
+    assert 0 <= first["time"] - (now_ms - HOUR_MS) < 2000
+    assert second["time"] - first["time"] == 30_000
+    assert first["device_time"] == now_ms - HOUR_MS + off_ms
+
+
+@pytest.mark.parametrize("clock_ms", ["ahead", "never set"])
+def test_without_a_sent_time_a_clock_that_must_be_wrong_is_put_right(
+    gateway: RunningGateway, clock_ms: str
+) -> None:
+    """What lies ahead of its arrival, or in 1970: for all of the session, once it is known."""
+    who = f"clock {clock_ms}"
+    token = new_token(gateway, who)["token"]
+    now_ms = int(time.time() * 1000)
+    off_ms = 3 * HOUR_MS if clock_ms == "ahead" else 50_000 - now_ms
+    for at in (-30_000, -20_000, -10_000):
+        body = view(time=now_ms + off_ms + at)
+        assert send_with(gateway, "query", token, body).status_code == 202
+    times = [line["time"] for line in logged(gateway, account=who)]
+    assert abs(times[0] - now_ms) < 2000
+    assert [at - times[0] for at in times] == [0, 10_000, 20_000]
+    late = new_token(gateway, f"late {clock_ms}")["token"]
+    assert send_with(gateway, "query", late, view(time=now_ms - HOUR_MS)).status_code == 202
+    (line,) = logged(gateway, account=f"late {clock_ms}")
+    assert line["time"] == now_ms - HOUR_MS
+
+
+@pytest.mark.parametrize("said", ["yesterday", "-5", "1772827200", "", "9" * 40])
+def test_a_sent_time_that_cannot_be_read_is_refused(gateway: RunningGateway, said: str) -> None:
+    asked = new_token(gateway, "misread")
+    with gateway.client("") as client:
+        answer = client.post(
+            asked["report_path"],
+            content=reports(asked["session"], 1)[0],
+            headers=CMCD | {"Ratecast-Sent": said},
+        )
+    assert answer.status_code == 400
+    assert "milliseconds since 1970" in answer.json()["detail"]
+    assert logged(gateway, account="misread") == []
+
+
+def test_an_ended_session_is_believed_about_before_where_it_says_when_it_sent(
+    gateway: RunningGateway,
+) -> None:
+    """Nothing is known of its clock from before: the sent time tells late from wrong."""
+    now_ms = int(time.time() * 1000)
+    for who, off_ms in (("late-right", 0), ("late-wrong", 3 * HOUR_MS)):
+        token = old_token(gateway, who)
+        before = reports("s-old", now_ms - 2 * HOUR_MS + off_ms, 1)[:1]
+        after = reports("s-old", now_ms - 60_000 + off_ms, 1)[:1]
+        headers = CMCD | {"Ratecast-Sent": str(now_ms + off_ms)}
+        with gateway.client("") as client:
+            for lines in (before, after):
+                answer = client.post(f"/v1/cmcd/{token}", content=lines[0], headers=headers)
+                assert answer.status_code == 410
+        taken, refused = logged(gateway, account=who)
+        assert (taken["type"], refused["reason"]) == ("view", "unbound")
+        assert abs(taken["time"] - (now_ms - 2 * HOUR_MS)) < 2000
 
 
 # --- the samples of the docs --------------------------------------------------------------------

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 import stored
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from polars.testing import assert_frame_equal
+from services.certificates import Authority
 from services.postgres import PostgresServer
 
 from rating.schemas import StateChunk
@@ -99,51 +95,20 @@ def test_a_server_that_dies_loses_nothing_and_leaves_nothing_half(server: Postgr
 # --- TLS ------------------------------------------------------------------------------------------
 
 
-def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / f"{name}.crt", folder / f"{name}.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths
-
-
 def test_tls_with_a_checked_certificate(server: PostgresServer, tmp_path: Path) -> None:
-    certificate, key = write_certificate(tmp_path, "server")
-    other, _ = write_certificate(tmp_path, "other")
-    server.install({"server.crt": certificate.read_bytes(), "server.key": key.read_bytes()})
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    issued = authority.issue("server")
+    server.demand_tls(issued.certificate.read_bytes(), issued.key.read_bytes())
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE billing")
-        connection.execute("ALTER SYSTEM SET ssl = on")
-    server.stop()
-    server.start()
-    url = f"{server.url('billing')}?sslmode=verify-full&sslrootcert={certificate}"
+    url = f"{server.url('billing')}?sslmode=verify-full&sslrootcert={authority.certificate}"
     with open_store(url) as store:
         store.commit(stored.commit(charges=stored.charges(stored.charge())))
-        assert store.url.endswith(f"/billing?sslmode=verify-full&sslrootcert={certificate}")
+        assert store.url.endswith(
+            f"/billing?sslmode=verify-full&sslrootcert={authority.certificate}"
+        )
     with psycopg.connect(url) as connection:
         row = connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         assert row.fetchone() == (True,)
     with pytest.raises(StoreError, match=r"refuses the connection.*certificate"):
-        open_store(url.replace(str(certificate), str(other)))
+        open_store(url.replace(str(authority.certificate), str(other.certificate)))

@@ -362,6 +362,17 @@ def test_missing_topics_and_brokers_are_said(store: BillingStore, kafka_address:
     assert nowhere.exit_code == 2
 
 
+def test_a_broker_that_advertises_an_address_out_of_reach_is_said(tmp_path: Path) -> None:
+    """As Kafka in a container often does. Its clients would try again for ever."""
+    out_of_reach = {"advertised.listeners": "PLAINTEXT://127.0.0.1:1"}
+    log = tmp_path / "log.ndjson"
+    log.write_text("{}\n")
+    with Kafka(tmp_path / "kafka", out_of_reach) as broker:
+        said = ratecast("produce", "--kafka", broker.address, str(log))
+    assert said.exit_code == 1
+    assert "advertised.listeners" in said.stderr
+
+
 def test_a_log_is_produced_packed_by_partition_and_status_shows_the_lag(
     tmp_path: Path, kafka_address: str, prefix: str
 ) -> None:

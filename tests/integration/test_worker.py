@@ -6,19 +6,20 @@ import time
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from services.kafka import Kafka
 from services.postgres import PostgresServer, fresh_database
-from services.proxy import CutProxy
-from torture import through
+from services.proxy import CutProxy, through
 from worker_runs import (
     Packed,
     WorkerScene,
     expected_facts,
     make_topic,
     packed_log,
+    records_in,
     send,
     simulated_lines,
     stored_facts,
@@ -190,6 +191,68 @@ def test_the_database_is_killed_and_the_wire_to_it_cut(
         sending.join()
         check_charges(scene, messages)
         assert scene.workers[0].stop() == 0
+
+
+def test_the_database_gets_no_byte_onto_its_disk(
+    kafka_address: str, tmp_path: Path, evening: tuple[Path, list[bytes]]
+) -> None:
+    """The system refuses every write of the server, which ends and is started again meanwhile."""
+    messages = packed_log(evening[1], PARTITIONS, Random(11), sizes=[1, 1, 5])
+    topic = make_topic(kafka_address, PARTITIONS)
+    with (
+        PostgresServer(durable=True) as database,
+        fresh_database(database.url()) as url,
+        WorkerScene(tmp_path, kafka_address, topic, url, [evening[0]]) as scene,
+    ):
+        send(kafka_address, topic, messages[:1000])
+        worker = scene.start()
+        wait_until(lambda: scene.records() > 0, 20, "commits")
+        database.limit_files(0)
+        sending = send(kafka_address, topic, messages[1000:], seconds=2)
+
+        def is_refused() -> bool:
+            database.keep_running(0.1)
+            return "trying again" in worker.log.read_text()
+
+        wait_until(is_refused, 20, "a commit is refused")
+        database.keep_running(2)
+        database.limit_files(None)
+        database.wait_serving()
+        sending.join()
+        check_charges(scene, messages)
+        assert worker.stop() == 0
+
+
+IMPATIENT = "connect_timeout=1&tcp_user_timeout=1000&keepalives_idle=1&keepalives_interval=1"
+
+
+def test_the_network_swallows_what_worker_and_database_say(
+    kafka_address: str, postgres_url: str, tmp_path: Path, evening: tuple[Path, list[bytes]]
+) -> None:
+    """Two holes: one that connections live through, and one that is longer than their patience."""
+    messages = packed_log(evening[1], PARTITIONS, Random(12), sizes=[1, 1, 5])
+    topic = make_topic(kafka_address, PARTITIONS)
+    port = urlsplit(postgres_url).port
+    assert port is not None
+    with CutProxy(port) as wire:
+        store = f"{through(wire, postgres_url)}?{IMPATIENT}"
+        with WorkerScene(tmp_path, kafka_address, topic, store, [evening[0]]) as scene:
+            send(kafka_address, topic, messages[:1000])
+            worker = scene.start()
+            wait_until(lambda: scene.records() > 0, 20, "commits")
+            for hole_s, part in ((0.5, messages[1000:2000]), (3.0, messages[2000:])):
+                wire.swallow()
+                sending = send(kafka_address, topic, part, seconds=1)
+                time.sleep(hole_s)
+                before = records_in(postgres_url)
+                wire.mend()
+                wait_until(
+                    lambda before=before: records_in(postgres_url) > before, 20, "it goes on"
+                )
+                sending.join()
+            assert "trying again" in worker.log.read_text()
+            check_charges(scene, messages)
+            assert worker.stop() == 0
 
 
 # --- what a worker refuses ----------------------------------------------------------------------

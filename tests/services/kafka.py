@@ -20,6 +20,7 @@ import tempfile
 import time
 import uuid
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -28,7 +29,7 @@ from services.keeper import die_with_parent, keep, run_pid
 from tariffs.jit import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 POM = Path(__file__).with_name("kafka-pom.xml")
 JAVA_PACKAGE = "openjdk-17-jre-headless"
@@ -39,11 +40,11 @@ BROKER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}
 log.dirs={folder}/log
 auto.create.topics.enable=false
 num.partitions=4
@@ -59,6 +60,8 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 num.network.threads=2
 num.io.threads=2
 background.threads=2
@@ -154,14 +157,36 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Another way into a broker.
+
+    port: where it listens. said_port, said_host: where clients are told that it is, such as a
+    proxy's. protocol: as Kafka names it, such as SASL_SSL.
+    """
+
+    name: str
+    port: int
+    said_port: int
+    said_host: str = "127.0.0.1"
+    protocol: str = "PLAINTEXT"
+
+
 class Kafka:
     """One broker of a test's own, which may be killed and started again on the same data.
 
     folder: a new one, for all that it writes. settings: of server.properties, beside the usual.
-    As a context it is started and stopped. `address` is for clients.
+    listeners: beside the plain one of `address`. users: SCRAM credentials that it begins with.
+    As a context it is started and stopped.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        listeners: Sequence[Listener] = (),
+        users: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self._java, self._jars = found_java(), kafka_jars()
         self._broker: subprocess.Popen[bytes] | None = None
@@ -169,16 +194,26 @@ class Kafka:
         port, controller = free_ports(2)
         self.address = f"127.0.0.1:{port}"
         lines = [f"{name}={setting}\n" for name, setting in (settings or {}).items()]
-        properties = BROKER_PROPERTIES.format(folder=folder, port=port, controller=controller)
+        properties = BROKER_PROPERTIES.format(
+            folder=folder,
+            port=port,
+            controller=controller,
+            listeners="".join(f",{each.name}://127.0.0.1:{each.port}" for each in listeners),
+            advertised="".join(
+                f",{each.name}://{each.said_host}:{each.said_port}" for each in listeners
+            ),
+            protocols="".join(f",{each.name}:{each.protocol}" for each in listeners),
+        )
         (folder / "server.properties").write_text(properties + "".join(lines))
         (folder / "log4j2.properties").write_text(LOG_PROPERTIES)
-        self._format()
+        self._format(users)
 
-    def _format(self) -> None:
-        """Give the data folder the id of a new cluster."""
+    def _format(self, users: Sequence[str]) -> None:
+        """Give the data folder the id of a new cluster, and its first users."""
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
         command = [*self._run_java(), *tool, f"{self.folder}/server.properties"]
+        command += [part for user in users for part in ("--add-scram", user)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -33,6 +33,8 @@ from psycopg import sql
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from services.small_disk import SmallDisk
+
 USER = "tester"
 START_TIMEOUT_S = 60
 STARTS_TRIED_MAX = 20
@@ -94,18 +96,34 @@ def _free_port() -> int:
 class PostgresServer:
     """A server in a temporary folder of its own, on a free port of 127.0.0.1.
 
-    durable: as in production, every commit is on the disk. Raises: ServiceMissing.
+    durable: as in production, every commit is on the disk. disk_bytes: of a file system of its own,
+    which a test can fill; None for none. Raises: ServiceMissing, MountRefused.
     """
 
-    def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        settings: dict[str, str] | None = None,
+        disk_bytes: int | None = None,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ratecast-postgres-"))
         self.password = secrets.token_urlsafe(12)
         self.port = _free_port()
         self._settings = SETTINGS | ({} if durable else HASTY) | (settings or {})
         self._as_user = _unprivileged()
         self._process: subprocess.Popen[bytes] | None = None
+        self._file_bytes_max: int | None = None
+        self.disk: SmallDisk | None = None
         try:
             self._give(self.folder)
+            cluster = self.folder / "cluster"
+            cluster.mkdir(0o700)
+            if disk_bytes is not None:
+                from services.small_disk import SmallDisk
+
+                self.disk = SmallDisk(cluster, disk_bytes)
+            self._give(cluster)
             self._binaries = self._reachable(binaries_folder())
             self._initialise()
             self.start()
@@ -132,6 +150,43 @@ class PostgresServer:
                 raise RuntimeError(f"PostgreSQL did not start:\n{log[-4000:]}")
         raise RuntimeError(f"PostgreSQL did not start in {STARTS_TRIED_MAX} attempts")
 
+    def keep_running(self, seconds: float) -> None:
+        """For so long start it again whenever it ended, as its supervisor would."""
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            self._revive()
+            time.sleep(0.05)
+
+    def wait_serving(self) -> None:
+        """Start it again whenever it ended, until it answers."""
+        self._revive()
+        while not self._answers():
+            self._revive()
+
+    def _revive(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            self._process = self._run()
+
+    def limit_files(self, size_bytes: int | None) -> None:
+        """Have the system refuse it any byte of a file after so many, as a full disk does.
+
+        None: no more. The limit is that of the processes, so it needs no rights and no disk.
+        """
+        self._file_bytes_max = size_bytes
+        soft = "unlimited" if size_bytes is None else str(size_bytes)
+        for pid in self._processes():
+            # By the server's own user, whom alone the system lets do it. A child may have ended.
+            command = ["prlimit", "--pid", str(pid), f"--fsize={soft}:"]
+            subprocess.run(command, capture_output=True, check=False, **self._as_user)
+
+    def _processes(self) -> list[int]:
+        """The server's parent process, and then its children; none where it has ended."""
+        if self._process is None or self._process.poll() is not None:
+            return []
+        parent = self._process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        return [parent, *map(int, children.split())]
+
     def stop(self, *, immediately: bool = False) -> None:
         """Stop it in order; immediately: without a checkpoint, as `pg_ctl stop -m immediate`."""
         self._end(signal.SIGQUIT if immediately else signal.SIGINT)
@@ -148,9 +203,29 @@ class PostgresServer:
             path.write_bytes(content)
             self._give(path)
 
+    def demand_tls(self, certificate: bytes, key: bytes) -> None:
+        """Take no connection but with TLS from now on, and show this certificate (PEM)."""
+        only_tls = b"hostssl all all 127.0.0.1/32 scram-sha-256\n"
+        self.install({"server.crt": certificate, "server.key": key, "pg_hba.conf": only_tls})
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET ssl = on")
+            connection.execute("SELECT pg_reload_conf()")
+        until_s = time.monotonic() + START_TIMEOUT_S
+        while not self._has_tls():
+            assert time.monotonic() < until_s, "PostgreSQL does not offer TLS"
+            time.sleep(0.02)
+
+    def _has_tls(self) -> bool:
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(self.url(), sslmode="require").close()
+            return True
+        return False
+
     def remove(self) -> None:
         """Stop it and delete its folder."""
         self.stop(immediately=True)
+        if self.disk is not None:
+            self.disk.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -190,6 +265,8 @@ class PostgresServer:
         self._give(secret)
         command = [self._binaries / "initdb", "--pgdata", self.folder / "cluster"]
         command += ["--username", USER, "--pwfile", secret, "--auth", "scram-sha-256"]
+        if self.disk is not None:  # Its log then takes little room, and is refused some soon.
+            command += ["--wal-segsize", "1"]
         command += ["--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"]
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, check=False, **self._as_user
@@ -200,9 +277,12 @@ class PostgresServer:
     def _run(self) -> subprocess.Popen[bytes]:
         settings = {**self._settings, "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        limited = []
+        if self._file_bytes_max is not None:
+            limited = ["prlimit", f"--fsize={self._file_bytes_max}:"]
         with (self.folder / "log").open("wb") as log:
             return subprocess.Popen(
-                [self._binaries / "postgres", "-D", self.folder / "cluster", *options],
+                [*limited, self._binaries / "postgres", "-D", self.folder / "cluster", *options],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

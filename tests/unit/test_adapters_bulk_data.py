@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.adapters.bulk_data import BulkReading, counter_deltas, device_of, read
+from ingest.adapters.audience import counter_deltas
+from ingest.adapters.bulk_data import BulkReading, Owner, device_of, read
 from ingest.adapters.mapped_json import load_json_mapping
 from ingest.json_exact import MalformedError
 
@@ -88,7 +89,7 @@ def sent(reports: list[dict[str, Any]], form: str) -> BulkReading:
         body = as_csv([header, *([one.get(name, "") for name in names] for one in reports)])
     kind = "text/csv" if form.startswith("Parameter") else "application/json; charset=utf-8"
     headers = [("BBF-Report-Format", f'"{form}"'), ("Content-Type", kind)]
-    return read(QUERY, headers, body, MAPPING, "acc-1")
+    return read(QUERY, headers, body, MAPPING, Owner("acc-1"))
 
 
 FORMS = ["NameValuePair", "ObjectHierarchy", "ParameterPerRow", "ParameterPerColumn"]
@@ -132,7 +133,7 @@ def test_a_sequence_number_may_begin_again() -> None:
 
 def test_a_box_without_an_account_is_unbound() -> None:
     body = json.dumps({"Report": [report(*EVENTS)]}).encode()
-    found = read(QUERY, [], body, MAPPING, None)
+    found = read(QUERY, [], body, MAPPING, Owner())
     assert found.reading.usage.height == 0
     assert set(found.reading.suspended["reason"]) == {"unbound"}
     assert found.reading.suspended["time"].to_list()[0] == 1_364_529_125_000
@@ -205,7 +206,7 @@ def test_a_counter_that_is_none_is_suspended() -> None:
 def test_a_request_without_an_identity_is_suspended(query: str) -> None:
     with pytest.raises(MalformedError, match="which box"):
         device_of(query)
-    found = read(query, [], b"{}", MAPPING, None).reading
+    found = read(query, [], b"{}", MAPPING, Owner()).reading
     assert found.suspended["raw"].to_list() == [b"{}"]
 
 
@@ -227,7 +228,7 @@ def test_identities_never_meet() -> None:
     ],
 )
 def test_a_broken_body_is_suspended_whole(body: bytes, kind: str, said: str) -> None:
-    found = read(QUERY, [("content-type", kind)], body, MAPPING, "acc-1").reading
+    found = read(QUERY, [("content-type", kind)], body, MAPPING, Owner("acc-1")).reading
     (row,) = found.suspended.to_dicts()
     assert (row["raw"], row["account"]) == (body, "acc-1")
     assert said in row["detail"]
@@ -259,5 +260,5 @@ def test_any_report_ends_as_rows_counters_or_suspended(change: dict[str, Any], f
 
 @given(st.binary(max_size=40), st.sampled_from(["application/json", "text/csv"]))
 def test_bytes_of_any_kind_never_raise(body: bytes, kind: str) -> None:
-    found = read(QUERY, [("content-type", kind)], body, MAPPING, "acc-1")
+    found = read(QUERY, [("content-type", kind)], body, MAPPING, Owner("acc-1"))
     assert isinstance(found.counters, pl.DataFrame)

@@ -13,9 +13,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.adapters.bulk_data import COUNTERS
 from ingest.adapters.mapping_files import MappingError
-from ingest.cdn.dataset import EvidenceError, delivered_hours, keep_counters, take_log
+from ingest.cdn.dataset import EvidenceError, delivered_hours, take_log
 from ingest.cdn.mapping import load_cdn_mapping, read_cdn_mapping, shipped_names
 from ingest.cdn.media import facts_of
 from ingest.cdn.readers import LogReader
@@ -302,15 +301,6 @@ def test_a_log_cut_short_counts_as_not_taken(tmp_path: Path) -> None:
         delivered_hours(tmp_path / "nowhere")
     with pytest.raises(EvidenceError, match="No such file"):
         take_log(tmp_path / "missing", load_cdn_mapping("bunny"), out)
-
-
-def test_counters_of_boxes_are_kept_once(tmp_path: Path) -> None:
-    row = ["b", "acc", "s", "ch", 1, None, 5]
-    counters = pl.DataFrame([row], schema=COUNTERS, orient="row")
-    for _ in range(2):
-        keep_counters(counters, tmp_path)
-    keep_counters(counters.clear(), tmp_path)
-    assert len(pl.read_parquet(tmp_path / "_audience" / "*.parquet")) == 1
 
 
 OWN = """

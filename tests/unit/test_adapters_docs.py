@@ -71,10 +71,14 @@ def test_own_json() -> None:
 
 
 def test_bulk_data() -> None:
-    ((_, body),) = samples("bulk-data")
+    (body,) = [body for word, body in samples("bulk-data") if word == "json"]
     mapping = (ROOT / "examples/mappings/tr135-events.toml").read_text(encoding="utf-8")
     found = bulk_data.read(
-        "oui=00256D&pc=Z&sn=Y", [], body.encode(), mapped_json.load_json_mapping(mapping), "anna"
+        "oui=00256D&pc=Z&sn=Y",
+        [],
+        body.encode(),
+        mapped_json.load_json_mapping(mapping),
+        bulk_data.Owner("anna"),
     )
     (row,) = present(found.reading.usage)
     assert (row["content"], row["device"], row["session"]) == ("ch-1", "00256D-Z-Y", "uuid-1")

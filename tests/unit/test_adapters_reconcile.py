@@ -179,7 +179,9 @@ def evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_watched_time_comes_from_all_that_was_watched(evidence: Path) -> None:
     with open_store("ratecast.db") as store:
-        rows = watched_hours(store).sort("session").rows()
+        found = watched_hours(store).sort("session")
+    assert found["device"].to_list() == ["tv", None, "tv"]
+    rows = found.drop("device").rows()
     assert rows == [
         ("good", "anna", "ch-1", AT_MS, 1_800_000, 0, 0),
         ("held", "cy", "ch-9", AT_MS, 0, 1_200_000, 0),
@@ -232,3 +234,80 @@ def test_errors_are_sentences(evidence: Path) -> None:
     assert taken.exit_code == 3
     assert "1 line" in taken.stdout
     assert "delivery/_bad" in taken.stdout
+
+
+# --- audience counters of boxes -------------------------------------------------------------------
+
+
+def counted(device: str, minute: int, **seconds: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "device": device, "account": "anna", "service": "STBService.1", "channel": channel,
+            "collected": AT_MS + minute * 60_000, "reset": None, "duration_s": duration,
+            "received": AT_MS + minute * 60_000 + 5,
+        }
+        for channel, duration in seconds.items()
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def boxes(evidence: Path) -> Path:
+    """What the gateway kept of boxes: `tv` agrees on ch-1 and leaks ch-2; `other` is not charged."""
+    folder = evidence / "boxes"
+    folder.mkdir()
+    rows = [
+        *counted("tv", 0, **{"ch-1": 10, "ch-2": 0}),
+        *counted("tv", 61, **{"ch-1": 1_800, "ch-2": 1_200}),
+        *counted("other", -5, **{"ch-1": 0}),
+        *counted("other", 65, **{"ch-1": 30}),
+    ]
+    lines = [json.dumps(row) for row in rows]
+    (folder / "counters-00000001.ndjson").write_text("\n".join([*lines[:4], ""]))
+    (folder / "counters-00000002.ndjson").write_text("\n".join([*lines[4:], '{"device":"to']))
+    return folder
+
+
+def test_counters_are_held_against_what_was_watched(boxes: Path) -> None:
+    found = ratecast(
+        "reconcile", "--boxes", boxes, "--json", "--out-boxes", "b.parquet", "--metrics", "m.prom"
+    )
+    assert found.exit_code == 0, found.output
+    said = json.loads(found.stdout)["boxes"]
+    channels = {verdict: sums["channels"] for verdict, sums in said["verdicts"].items()}
+    assert channels == {
+        "agrees": 2, "leakage": 0, "unreported": 1, "over_reported": 0, "uncounted": 0,
+    }  # fmt: skip
+    (worst,) = said["worst"]
+    assert (worst["device"], worst["content"], worst["charged_ms"]) == ("tv", "ch-2", 0)
+    assert worst["least_ms"] == worst["missing_ms"] == 1_140_000  # a minute may have been after one
+    hours = pl.read_parquet("b.parquet").filter(device="tv", content="ch-1")
+    assert hours.select("least_ms", "most_ms", "charged_ms").rows() == [
+        (1_730_000, 1_790_000, 1_800_000)
+    ]
+    metrics = Path("m.prom").read_text(encoding="utf-8")
+    assert 'ratecast_reconcile_box_channels{verdict="unreported"} 1' in metrics
+    assert "ratecast_reconcile_sessions" not in metrics
+    text = ratecast("reconcile", "--boxes", boxes).stdout
+    assert "ch-2" in text
+    assert "unreported" in text
+
+
+def test_both_witnesses_in_one_report(boxes: Path) -> None:
+    assert ratecast("delivery", "--cdn", "bunny", "edge.log").exit_code == 0
+    words = ("reconcile", "--delivery", "delivery", "--boxes", boxes)
+    said = json.loads(ratecast(*words, "--json").stdout)
+    assert said["verdicts"]["leakage"]["sessions"] == 1
+    assert said["boxes"]["verdicts"]["unreported"]["channels"] == 1
+    assert "leaky" in ratecast(*words).stdout
+
+
+def test_films_that_no_counter_knows_are_left_out(boxes: Path) -> None:
+    """The store has ch-9 as well, which no box counts."""
+    found = json.loads(ratecast("reconcile", "--boxes", boxes, "--json").stdout)
+    assert "ch-9" not in json.dumps(found)
+
+
+def test_errors_about_boxes_are_sentences(evidence: Path) -> None:
+    assert "no audience counters" in ratecast("reconcile", "--boxes", ".").stderr
+    assert "--boxes DIR" in ratecast("reconcile", "--out-boxes", "x.parquet").stderr
+    assert "--delivery DIR" in ratecast("reconcile", "--boxes", ".", "--out", "x.parquet").stderr

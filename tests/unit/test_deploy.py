@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 import yaml
+from command_line import parse, ratecast_words
 
 from rating.runtime.cli import main
 from rating.runtime.kafka_access import KafkaAccess, KafkaAccessError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-REDIRECTION = re.compile(r"^\d*[<>]")
 PROBES = {"/healthz", "/readyz"}
 
 
@@ -45,26 +45,6 @@ def pods() -> list[Any]:
         pytest.param(each["spec"]["template"]["spec"], id=each["metadata"]["name"])
         for each in of_kind(*kinds)
     ]
-
-
-def parse(words: list[str]) -> None:
-    """Let the command line take its words, without running anything. Raises: ClickException."""
-    command: click.Command = main
-    context = click.Context(main)
-    while isinstance(command, click.Group):
-        name, *words = words
-        found = command.get_command(context, name)
-        assert found is not None, f"there is no command {name!r}"
-        command = found
-    command.make_context(command.name or "", words)
-
-
-def ratecast_words(text: str) -> Iterator[list[str]]:
-    """The words of every `ratecast ...` within a shell's line."""
-    for part in text.split("|"):
-        words = shlex.split(part)
-        if words and words[0] == "ratecast":
-            yield [word for word in words[1:] if not REDIRECTION.match(word)]
 
 
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: dict[str, str]) -> None:

@@ -131,21 +131,7 @@ def test_signals_and_balances(store: BillingStore) -> None:
 def test_orders_and_open_sessions(store: BillingStore) -> None:
     store.commit(stored.commit(orders=stored.orders(stored.order("o1"))))
     store.replace_open_sessions(
-        stored.sessions(
-            {
-                "account": "anna",
-                "device": "tv",
-                "session": "s",
-                "content": "svt1",
-                "kind": "channel",
-                "quality": "",
-                "playing": True,
-                "start": 1,
-                "last": 2,
-                "seen": 3,
-                "watched_ms": 1,
-            }
-        ),
+        stored.sessions(stored.session()),
         NOON_MS,
     )
     assert text(store, "orders", "csv") == (

@@ -1,22 +1,52 @@
-"""What breaks billing by watch time in the field, case by case, as far as a player's reports go.
+"""What breaks billing by watch time in the field, case by case: 32 of them, each with its test.
 
-Other layers hold these, and their tests are there:
-  7 (two sets at once), 9 to 12 (midnight, daylight saving, broadcast day, another book), 16 and 17
-  (zapping, clock minutes), 20 to 23 (pay-per-view, orders twice, previews, rentals): the core, in
-  tests/unit/test_spec_*.py. 14 (time-shift) is a word of `kind`, which the token says. 30 (samples):
-  the adapters that learn of it, in tests/unit/test_adapters_cloudevents.py.
+Those that a report's way in decides are here. ELSEWHERE names the tests of those that the tariff
+decides once a record is in the log, and of what a running gateway makes of the ones here.
 """
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import scenes
 from cmcd_records import STANDARD
+from core_adapter import rate_log
 from players import ANNA, NOON_MS, Collector, report, shifted
 
+from ingest.adapters import cloudevents, native
 from ingest.adapters.cmcd import Bound, Options, Trace
+
+TESTS = Path(__file__).parents[1]
+ELSEWHERE = {
+    1: ["integration/test_gateway.py::test_a_queue_of_a_device_with_a_wrong_clock_lands_where_it_happened",
+        "integration/test_gateway_bulk.py::test_a_box_with_a_wrong_clock"],
+    2: ["unit/test_spec_2_watching.py::test_no_evidence_no_charge"],
+    3: ["integration/test_gateway_restart.py::test_a_session_is_taken_up_where_the_killed_gateway_left_it",
+        "integration/test_gateway_bulk.py::test_an_event_log_that_is_reported_again_and_again_counts_once"],
+    7: ["unit/test_spec_2_watching.py::test_sessions_are_told_apart_by_account_device_and_session"],
+    9: ["unit/test_spec_2_watching.py::test_pieces_are_cut_at_quarters_of_an_hour",
+        "unit/test_spec_4_rating.py::test_per_month_begins_on_the_bill_day"],
+    10: ["unit/test_spec_3_book.py::test_an_hour_that_comes_twice_is_in_the_band_twice",
+         "unit/test_spec_3_book.py::test_an_hour_that_is_left_out_is_in_no_band"],
+    11: ["unit/test_spec_3_book.py::test_past_midnight_belongs_to_the_day_it_starts_on"],
+    12: ["unit/test_spec_2_watching.py::test_pieces_are_cut_where_another_book_comes_into_force"],
+    16: ["unit/test_spec_2_watching.py::test_a_zap_ends_the_segment_and_what_came_before_it_was_watched",
+         "unit/test_spec_4_rating.py::test_the_free_beginning_counts_once_the_threshold_is_reached"],
+    17: ["unit/test_spec_4_rating.py::test_measure"],  # by increments; no clock-minute winner
+    20: ["unit/test_spec_5_orders.py::test_before_start"],
+    21: ["unit/test_spec_5_orders.py::test_an_order_id_counts_once_for_each_account"],
+    22: ["unit/test_spec_4_rating.py::test_the_free_beginning_counts_once_the_threshold_is_reached"],
+    23: ["unit/test_spec_5_orders.py::test_a_rental_then_lasts_from_its_first_covered_piece"],
+    26: ["integration/test_gateway.py::test_who_pays_is_said_by_the_token_and_never_by_the_report",
+         "unit/test_adapters_reconcile.py::test_each_verdict"],
+    30: ["unit/test_adapters_cdn.py::test_every_mistake_of_a_mapping_is_said_at_once"],
+}  # fmt: skip
+CASES = range(1, 33)
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -29,6 +59,18 @@ def viewing(*, begin: int = 0, until: int = 120, sn: int = 0, **keys: Any) -> li
         for at in range(begin, until, 30)
     ]
     return [*beats, report("ps", until, "q", sn=sn + len(beats), **keys)]
+
+
+def test_each_of_the_cases_has_its_test() -> None:
+    here = {
+        int(number) for number in re.findall(r"def test_case_(\d\d)_", Path(__file__).read_text())
+    }
+    assert here | ELSEWHERE.keys() == set(CASES)
+    for file, _, name in (
+        place.partition("::") for places in ELSEWHERE.values() for place in places
+    ):
+        tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+        assert name in {getattr(node, "name", None) for node in tree.body}, (file, name)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +104,15 @@ def test_case_02_power_is_lost_without_a_stop() -> None:
     collector = Collector()
     collector.each(*viewing()[:3])
     assert collector.watched_ms() == 60_000  # to the last heartbeat, and not a moment more
+
+
+def test_case_02_a_stop_that_was_kept_through_the_power_cut_extends_to_its_own_evidence() -> None:
+    """The queue of before comes once the power is back: its stop counts, and nothing after it."""
+    collector = Collector()
+    lines = viewing()
+    collector.each(*lines[:3])
+    collector.upload(3600, *lines[3:], sent_ms=NOON_MS + HOUR_MS)
+    assert collector.watched_ms(idle_ms=2 * HOUR_MS) == 120_000
 
 
 def test_case_03_heartbeats_come_twice() -> None:
@@ -138,6 +189,28 @@ def test_case_06_a_late_batch_says_when_it_was_sent() -> None:
     assert collector.watched_ms() == 120_000
 
 
+@pytest.mark.parametrize("off_ms", [3 * HOUR_MS, -3 * HOUR_MS])
+def test_case_06_a_queue_from_a_clock_that_is_hours_off(off_ms: int) -> None:
+    collector = Collector()
+    lines = [shifted(line, off_ms) for line in viewing(until=600)]
+    collector.upload(2 * 3600 + 0.3, *lines[:9], sent_ms=NOON_MS + 2 * HOUR_MS + off_ms)
+    collector.upload(2 * 3600 + 4, *lines[9:], sent_ms=NOON_MS + 2 * HOUR_MS + off_ms + 3600)
+    assert [row["time"] - collector.rows[0]["time"] for row in collector.rows] == [
+        at * 1000 for at in range(0, 601, 30)
+    ]
+    assert abs(collector.rows[0]["time"] - NOON_MS) < 1_000
+    (charge,) = collector.rated().charges
+    assert charge["watched_ms"] == 600_000
+
+
+def test_case_07_two_sets_at_once() -> None:
+    living, bedroom = Collector(), Collector(Bound("anna", "bedroom", "s1", kind="vod"))
+    living.each(*viewing())
+    bedroom.each(*viewing(begin=30, until=90))
+    living.lines += bedroom.lines
+    assert sum(charge["watched_ms"] for charge in living.rated().charges) == 120_000 + 60_000
+
+
 def test_case_08_one_session_from_two_devices() -> None:
     first, second = Collector(), Collector(Bound("anna", "phone", "s1", kind="vod"))
     first.each(*viewing())
@@ -168,6 +241,21 @@ def test_case_13_a_rate_of_nought_is_no_playing() -> None:
     collector = Collector()
     collector.each(*viewing(pr=0))
     assert collector.watched_ms() == 0
+
+
+def test_case_14_time_shift_is_what_the_token_says_it_is() -> None:
+    """The playhead of a live stream is a time of day; how far behind, the log keeps."""
+    collector = Collector(Bound("anna", "tv", "s1", kind="catchup"))
+    behind_ms = HOUR_MS
+    collector.each(
+        *(
+            report("ps", at, sta, st="l", sn=sn, pt=NOON_MS + at * 1000 - behind_ms)
+            for sn, (at, sta) in enumerate([(0, "p"), (60, "q")])
+        )
+    )
+    (charge,) = collector.rated().charges
+    assert (charge["kind"], charge["watched_ms"]) == ("catchup", 60_000)
+    assert {row["time"] - row["playhead_ms"] for row in collector.rows} == {behind_ms}
 
 
 def test_case_15_quality_goes_up_and_down() -> None:
@@ -211,6 +299,17 @@ def test_case_19_an_ad_in_a_second_player(ad_first: bool) -> None:
         watched[charge["content"]] = watched.get(charge["content"], 0) + charge["watched_ms"]
     assert watched == {"film": 10_000 + 14_800, "ad": 69_900}
     assert collector.suspended == []
+
+
+def test_case_21_an_order_that_its_sender_retries() -> None:
+    """As a back end that heard nothing posts it again, and a second device once more."""
+    order = {"type": "order.purchase", "time": NOON_MS, "account": "anna", "id": "o", "offer": "o"}
+    body = "\n".join(json.dumps(one) for one in (order, order, order | {"device": "phone"}))
+    book = scenes.a_book(offers=(scenes.an_offer(),))
+    lines = [line.line for line in native.to_log_lines(body.encode(), NOON_MS)]
+    outcome = rate_log([book], lines)
+    assert [charge["type"] for charge in outcome.charges] == ["purchase"]
+    assert outcome.counts["duplicates"] == 2
 
 
 def test_case_24_a_set_that_was_left_on() -> None:
@@ -272,6 +371,26 @@ def test_case_29_a_traveller_stays_where_the_account_is() -> None:
     collector = Collector()
     collector.each(*viewing(**{"com.example-country": '"NO"'}))
     assert all(row["region"] is None for row in collector.rows)
+
+
+@pytest.mark.parametrize("rate", [2, 100])
+def test_case_30_a_sample_is_not_charged(rate: int) -> None:
+    event = {"specversion": "1.0", "id": "1", "source": "/m", "type": "tv.ratecast.view"}
+    event |= {"subject": "anna", "sampledrate": rate, "data": {"device": "tv"}}
+    headers = [("content-type", "application/cloudevents+json")]
+    found = cloudevents.read_http(headers, json.dumps(event).encode())
+    assert len(found.usage) == 0
+    assert found.suspended["reason"].to_list() == ["sampled"]
+
+
+@pytest.mark.parametrize("said", ["2016-12-31T23:59:60Z", NOON_MS * 1000, -(10**16), 1e400, "noon"])
+def test_case_31_a_time_that_is_none(said: Any) -> None:
+    """A leap second too: no clock that this is held against has one."""
+    view = {"type": "view", "time": said, "account": "anna", "device": "tv", "session": "s"}
+    view |= {"content": "c", "kind": "vod", "state": "playing"}
+    (line,) = native.to_log_lines(json.dumps(view).encode(), NOON_MS)
+    outcome = rate_log([scenes.a_book()], [line.line])
+    assert [row["reason"] for row in outcome.suspense] == ["malformed"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -13,6 +14,7 @@ import pytest
 import stored
 import yaml
 
+from ingest.gateway.metrics import Metrics as GatewayMetrics
 from rating.runtime.metrics import OTHER, REASONS_MAX, Metrics
 from rating.runtime.probes import Health, answer, probed
 from sinks.topics.publisher import Published
@@ -22,7 +24,7 @@ NAME = re.compile(r"\b((?:ratecast|process)_[a-z_]+)\b")
 OF_PROMETHEUS = {"up"}
 
 
-def families(metrics: Metrics) -> dict[str, Any]:
+def families(metrics: Metrics | GatewayMetrics) -> dict[str, Any]:
     return {family.name: family for family in metrics.registry.collect()}
 
 
@@ -36,7 +38,8 @@ def names_there_are() -> set[str]:
     }
     return {
         name + suffix
-        for name, family in families(Metrics()).items()
+        for metrics in (Metrics(), GatewayMetrics())
+        for name, family in families(metrics).items()
         for suffix in suffixes[family.type]
     }
 
@@ -175,6 +178,19 @@ def test_every_alert_says_what_to_do_and_every_instruction_has_its_alert() -> No
         assert rule["annotations"]["summary"]
 
 
+def test_every_alert_is_tried_both_ways() -> None:
+    """promtool runs these; here it is seen to that none is left out and none is made up."""
+    path = ROOT / "deploy" / "prometheus" / "alerts_test.yaml"
+    tried = yaml.safe_load(path.read_text())["tests"]
+    checks = [check for each in tried for check in each["alert_rule_test"]]
+    alerts = {rule["alert"] for rule in alert_rules()}
+    assert {check["alertname"] for check in checks if "exp_alerts" in check} == alerts
+    assert {check["alertname"] for check in tried[0]["alert_rule_test"]} == alerts
+    assert not any("exp_alerts" in check for check in tried[0]["alert_rule_test"])
+    series = {NAME.search(row["series"]) for each in tried for row in each["input_series"]}
+    assert {found[0] for found in series if found} <= names_there_are()
+
+
 # --- probes ---------------------------------------------------------------------------------------
 
 
@@ -205,6 +221,19 @@ def test_a_process_answers_how_it_is() -> None:
         health.silence_s_max = 60
         health.alive()
         assert ask(port, "/healthz") == (200, "ok\n")
+
+
+def test_a_process_may_wait_until_its_last_figures_are_read() -> None:
+    metrics, health = Metrics(), Health()
+    with probed(("127.0.0.1", 0), metrics.registry, health) as port:
+        ask(port, "/metrics")
+        waiting = Thread(target=health.await_reader)
+        waiting.start()
+        ask(port, "/healthz")
+        assert waiting.is_alive()
+        while waiting.is_alive():
+            ask(port, "/metrics")
+    health.await_reader(at_most_s=0.01)
 
 
 def test_another_server_may_answer_in_its_place() -> None:

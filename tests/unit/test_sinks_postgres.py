@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import re
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from io import BytesIO
@@ -18,7 +20,8 @@ import pytest
 import stored
 from polars.testing import assert_frame_equal
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from services.postgres import fresh_database
+from services.postgres import PostgresServer, fresh_database
+from services.proxy import CutProxy, through
 from stored import HOUR_MS, NOON_MS
 
 from rating.schemas import SourcePosition, StateChunk
@@ -490,6 +493,24 @@ def test_what_is_wrong_with_a_server_is_said_without_the_password(
         open_store(missing)
 
 
+def test_a_server_that_ends_in_the_first_words_of_tls_may_come_back() -> None:
+    """What libpq says of it tells of SSL, as what it says of a wrong certificate does."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            for _ in range(2):  # libpq may try once more
+                near, _ = listening.accept()
+                with near:
+                    near.recv(8)
+                    near.sendall(b"S")
+                    near.recv(65_536)
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"postgresql://tester@127.0.0.1:{listening.getsockname()[1]}/x?sslmode=require"
+        with pytest.raises(StoreUnreachable, match=r"does not answer.*SSL"):
+            open_store(url)
+
+
 def test_a_server_that_is_away_may_come_back() -> None:
     with pytest.raises(StoreUnreachable, match=r"does not answer.*is it running") as failed:
         open_store("postgresql://tester:secret@127.0.0.1:1/billing")
@@ -563,6 +584,52 @@ def test_a_full_disk_keeps_nothing_of_the_batch(store: BillingStore, postgres_ur
     run_sql(postgres_url, "DROP TRIGGER full_disk ON ratecast.spans")
     store.commit(commit)
     assert store.last_seq("charges") == 1
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 400_000])
+def test_writes_that_the_system_refuses_are_a_full_disk(limit_bytes: int) -> None:
+    # The server ends at a refused write of its log; for once that must not come first.
+    patient = {"wal_writer_delay": "10s", "wal_writer_flush_after": "0"}
+    with (
+        PostgresServer(durable=True, settings=patient) as server,
+        open_store(server.url()) as store,
+    ):
+        store.commit(stored.commit(charges=stored.charges(stored.charge())))
+        server.limit_files(limit_bytes)
+        with pytest.raises(StoreFull, match="disk is full"):
+            store.commit(stored.commit(10, charges=stored.many_charges(3_000)))
+        server.limit_files(None)
+        server.wait_serving()
+        store.commit(stored.commit(10, charges=stored.many_charges(3_000)))
+        assert store.last_seq("charges") == 3_001
+
+
+HASTY = "connect_timeout=2&tcp_user_timeout=2000&keepalives_idle=1&keepalives_interval=1"
+
+
+def test_a_claim_that_the_network_swallowed_is_free_once_the_server_notices(
+    postgres_url: str,
+) -> None:
+    port = int(conninfo_to_dict(postgres_url)["port"])
+    with (
+        open_store(postgres_url) as store,
+        CutProxy(port) as wire,
+        open_store(f"{through(wire, postgres_url)}?{HASTY}") as far,
+    ):
+        claim = far.claim("publish")
+        assert claim is not None
+        assert store.claim("publish") is None
+        wire.swallow()
+        give_up_s = time.monotonic() + 10
+        while (taken := store.claim("publish")) is None:
+            assert time.monotonic() < give_up_s, "the server still waits for who is gone"
+            time.sleep(0.1)
+        with pytest.raises(StoreUnreachable, match=r"connection to the server broke|not answer"):
+            claim.held()
+        wire.mend()
+        assert far.last_seq("charges") == 0
+        assert not claim.held()
+        taken.release()
 
 
 def test_a_server_that_may_only_be_read_is_named(postgres_url: str) -> None:

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import click
 
+from rating.runtime.commands.options import evening_options
+
 
 @click.command()
-@click.option(
-    "--households",
-    type=click.IntRange(min=1),
-    default=20_000,
-    show_default=True,
-    help="How many accounts.",
-)
-@click.option(
-    "--hours", type=float, default=5.0, show_default=True, help="How long; 5 is a whole evening."
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Another seed is another evening.",
-)
+@evening_options(20_000, "Another seed is another evening.")
 @click.option(
     "--folder",
     metavar="DIR",

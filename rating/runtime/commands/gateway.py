@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rating.runtime.commands.options import kafka_options
+from rating.runtime.commands.options import address, kafka_options, topic_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ingest.adapters.mapped_json import JsonMapping
+    from ingest.gateway.boxes import BoxFolder
     from ingest.gateway.group_commit import UsageLog
-    from ingest.gateway.intake import Options
+    from ingest.gateway.intake import Intake, Options
     from ingest.gateway.metrics import Metrics
+    from ingest.gateway.server import Part
     from rating.runtime.kafka_access import KafkaAccess
 
-PORT_MAX = 65_535
 COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 
 
@@ -24,7 +26,7 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 @click.option("--log", "folder", metavar="DIR", help="Write the log into this folder.")
 @kafka_options(required=False)
 @click.option("--unpacked", is_flag=True, hidden=True, help="One record a message; for benchmarks.")
-@click.option("--topic", default="usage", show_default=True, help="The topic of the usage log.")
+@topic_option("The topic of the usage log.")
 @click.option(
     "--keys",
     metavar="FILE",
@@ -34,6 +36,7 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 @click.option(
     "--listen",
     metavar="HOST:PORT",
+    callback=address,
     default="127.0.0.1:8080",
     show_default=True,
     help="Where to listen; port 0 takes a free one.",
@@ -116,6 +119,16 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
     metavar="KBPS=WORD,...",
     help="Words of quality by bitrate, such as 0=sd,2500=hd,12000=uhd.",
 )
+@click.option(
+    "--boxes",
+    metavar="DIR",
+    help="Take bulk data of set-top boxes, and keep here what they have said.",
+)
+@click.option(
+    "--box-events",
+    metavar="FILE",
+    help="What the entries of the boxes' event logs mean: a mapping file.",
+)
 @click.option("--access-log", is_flag=True, help="A line for each request, without its secrets.")
 def gateway(
     folder: str | None,
@@ -123,9 +136,11 @@ def gateway(
     kafka_config: str | None,
     topic: str,
     keys: str,
-    listen: str,
+    listen: tuple[str, int],
     proxies: tuple[str, ...],
     segment: int,
+    boxes: str | None,
+    box_events: str | None,
     **asked: Any,
 ) -> None:
     """Take what players, boxes and back ends send, over HTTP, into the usage log.
@@ -150,28 +165,58 @@ def gateway(
     from ingest.gateway.metrics import Metrics
     from ingest.gateway.server import serve
     from ingest.gateway.viewing import compile_readers
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
 
     if folder and click.get_current_context().get_parameter_source("kafka") is COMMAND_LINE:
         raise click.UsageError("give --log DIR or --kafka HOST:PORT, one of them")
     # A folder that is named goes before a broker that only the environment names.
-    access = KafkaAccess.read(kafka, kafka_config) if kafka and not folder else None
-    host, port = address(listen)
+    access = reached(kafka, kafka_config) if kafka and not folder else None
+    host, port = listen
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     metrics = Metrics()
     log = chosen_log(folder, access, topic, segment, metrics, is_packed=not asked["unpacked"])
+    box_folder, events = boxes_of(boxes, box_events)
     compile_readers()
     intake = Intake(log, KeyRing(Path(keys)), options_of(asked), metrics)
     where = folder if folder is not None else f"{kafka}, topic {topic}"
     serve(
-        build_app(intake),
-        log,
+        build_app(intake, box_folder, events),
+        parts_of(intake, box_folder),
         host,
         port,
         said=lambda url: click.echo(f"Listening on {url}; the log is {where}.", err=True),
         proxies=proxies,
     )
     click.echo("Stopped; what was taken is in the log.", err=True)
+
+
+def boxes_of(folder: str | None, events: str | None) -> tuple[BoxFolder | None, JsonMapping | None]:
+    """What is kept of boxes, and what their events mean.
+
+    Raises: UsageError, MappingError, BoxMemoryError, OSError.
+    """
+    from pathlib import Path
+
+    if folder is None:
+        if events is not None:
+            raise click.UsageError("--box-events says what boxes mean; give --boxes DIR as well")
+        return None, None
+    from ingest.adapters.mapped_json import load_json_mapping
+    from ingest.gateway.boxes import BoxFolder
+
+    mapping = None
+    if events is not None:
+        mapping = load_json_mapping(Path(events).read_text(encoding="utf-8"), events)
+    return BoxFolder(Path(folder)), mapping
+
+
+def parts_of(intake: Intake, box_folder: BoxFolder | None) -> list[Part]:
+    """What is open while the gateway serves, in this order."""
+    from ingest.gateway.recall import Recall
+
+    boxes = [] if box_folder is None else [box_folder]
+    memory = None if box_folder is None else box_folder.memory
+    return [intake.log, *boxes, Recall(intake.log, intake.traces, memory)]
 
 
 def options_of(asked: Mapping[str, Any]) -> Options:
@@ -192,14 +237,6 @@ def options_of(asked: Mapping[str, Any]) -> Options:
         access_log=asked["access_log"],
         cmcd=CmcdOptions(rungs(asked["ladder"] or ""), asked["kind"]),
     )
-
-
-def address(listen: str) -> tuple[str, int]:
-    """Where to listen. Raises: UsageError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > PORT_MAX:
-        raise click.UsageError(f"--listen {listen}: give HOST:PORT, such as 0.0.0.0:8080")
-    return host.strip("[]"), int(port)
 
 
 def chosen_log(

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 DEFAULT_FILE = "keys.json"
-SCOPE_NAMES = ("events", "orders", "accounts", "topups", "tokens")
+SCOPE_NAMES = ("events", "orders", "accounts", "topups", "tokens", "bulk")
 
 
 def file_option(function: Any) -> Any:
@@ -170,12 +170,11 @@ def rotate(path: str, overlap: float, key_id: str) -> None:
 @click.option("--content", help="What is played, whatever the player says.")
 @click.option("--kind", help="channel, vod, ppv, catchup or another word.")
 @click.option("--quality", help="The quality that is paid for.")
+@click.option("--box", is_flag=True, help="For a set-top box, which has many sessions.")
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, min_open=True, max=168),
-    default=6.0,
-    show_default=True,
-    help="How long it is good.",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How long it is good: 6 by default, 168 at most; for a box 2160, and 9600.",
 )
 def token(
     path: str,
@@ -185,12 +184,14 @@ def token(
     content: str | None,
     kind: str | None,
     quality: str | None,
-    hours: float,
+    box: bool,
+    hours: float | None,
 ) -> None:
-    """Mint a session's token without a gateway, with the newest signing key.
+    """Mint a token without a gateway, with the newest signing key: for a session, or for a box.
 
     \b
     ratecast keys token --account anna --device tv --kind channel
+    ratecast keys token --account anna --device box-1 --box
     """
     import time
     import uuid
@@ -198,7 +199,14 @@ def token(
 
     from ingest.gateway.errors import KeyFileError
     from ingest.gateway.keys import read_keys
-    from ingest.gateway.tokens import mint
+    from ingest.gateway.tokens import BOX_LIFE_S, BOX_LIFE_S_MAX, LIFE_S, LIFE_S_MAX, mint
+
+    if box and (session or content or kind or quality):
+        raise click.UsageError("a box says itself what it plays: give --box without these")
+    usual_s, life_s_max = (BOX_LIFE_S, BOX_LIFE_S_MAX) if box else (LIFE_S, LIFE_S_MAX)
+    life_s = usual_s if hours is None else hours * 3600
+    if life_s > life_s_max:
+        raise click.UsageError(f"--hours {hours:g}: at most {life_s_max // 3600}")
 
     signer = read_keys(Path(path)).signer()
     if signer is None:
@@ -207,7 +215,6 @@ def token(
         )
     said = {"content": content, "kind": kind, "quality": quality}
     more = {name: text for name, text in said.items() if text is not None}
-    expires_s = int(time.time() + hours * 3600)
-    click.echo(
-        mint(signer, account, device, session or str(uuid.uuid4()), expires_s=expires_s, more=more)
-    )
+    expires_s = int(time.time() + life_s)
+    named = "" if box else session or str(uuid.uuid4())
+    click.echo(mint(signer, account, device, named, expires_s=expires_s, more=more))

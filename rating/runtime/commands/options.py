@@ -47,6 +47,66 @@ def _from_file(context: click.Context, parameter: click.Parameter, value: str) -
     return lines[0].strip()
 
 
+def books_option(function: Any) -> Any:
+    """`--tariffs`, the book's versions."""
+    return click.option(
+        "--tariffs",
+        "books",
+        metavar="BOOK",
+        multiple=True,
+        required=True,
+        envvar="RATECAST_TARIFFS",
+        show_envvar=True,
+        help="A tariff book (TOML). Repeat it for every version that the log's time spans.",
+    )(function)
+
+
+def topic_option(said: str) -> Callable[[Any], Any]:
+    """`--topic`, where usage records are; said: what the command does with it."""
+    return click.option(
+        "--topic",
+        metavar="NAME",
+        default="usage",
+        show_default=True,
+        envvar="RATECAST_TOPIC",
+        show_envvar=True,
+        help=said,
+    )
+
+
+def evening_options(households: int, seed_said: str) -> Callable[[Any], Any]:
+    """`--households`, `--hours` and `--seed` of the simulator; households: how many by default."""
+
+    def add(function: Any) -> Any:
+        for option in (
+            click.option(
+                "--seed",
+                type=click.IntRange(min=0),
+                default=1,
+                show_default=True,
+                help=seed_said,
+            ),
+            click.option(
+                "--hours",
+                type=float,
+                default=5.0,
+                show_default=True,
+                help="How long; 5 is a whole evening.",
+            ),
+            click.option(
+                "--households",
+                type=click.IntRange(min=1),
+                default=households,
+                show_default=True,
+                help="How many accounts.",
+            ),
+        ):
+            function = option(function)
+        return function
+
+    return add
+
+
 def json_option(function: Any) -> Any:
     """`--json`, for programs."""
     return click.option(
@@ -104,21 +164,21 @@ def metrics_option(function: Any) -> Any:
     return click.option(
         "--metrics",
         metavar="HOST:PORT",
-        callback=_address,
+        callback=address,
         envvar="RATECAST_METRICS",
         show_envvar=True,
         help="Answer /metrics, /healthz and /readyz there, such as 0.0.0.0:9464.",
     )(function)
 
 
-def _address(
+def address(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, int] | None:
     """Part an address. Raises: BadParameter."""
     del context, parameter
     if value is None:
         return None
-    host, _, port = value.rpartition(":")
-    if not port.isdecimal() or int(port) > PORT_MAX:
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > PORT_MAX:
         raise click.BadParameter(f"{value!r} is no address; write HOST:PORT, such as 0.0.0.0:9464")
-    return host, int(port)
+    return host.strip("[]"), int(port)

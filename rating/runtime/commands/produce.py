@@ -6,7 +6,7 @@ import json
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options
+from rating.runtime.commands.options import json_option, kafka_options, topic_option
 from rating.runtime.failures import UNREAD
 
 MESSAGE_RECORDS = 500
@@ -14,9 +14,7 @@ MESSAGE_RECORDS = 500
 
 @click.command()
 @kafka_options(required=True)
-@click.option(
-    "--topic", default="usage", show_default=True, metavar="TOPIC", help="The topic to send to."
-)
+@topic_option("The topic to send to.")
 @click.option(
     "--pack",
     type=click.IntRange(min=1),
@@ -58,11 +56,13 @@ def produce(
 
     from ingest.files import read_chunks
     from rating.runtime.figures import plural
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
+    from rating.runtime.log_lines import leave_it_to_the_error
     from rating.runtime.producing import CHUNK_RECORDS, produce_log
     from rating.runtime.progress import shown_progress
 
-    access = KafkaAccess.read(kafka, kafka_config)
+    leave_it_to_the_error()
+    access = reached(kafka, kafka_config)
     reader = read_chunks(logs, records_max=min(CHUNK_RECORDS, per_second or CHUNK_RECORDS))
     with shown_progress("Sending") as progress:
         sent = asyncio.run(

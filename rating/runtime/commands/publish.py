@@ -60,15 +60,15 @@ def publish(
     """
     import asyncio
 
-    from rating.runtime.kafka_access import KafkaAccess
-    from rating.runtime.log_lines import log_to_stderr
+    from rating.runtime.kafka_reach import reached
+    from rating.runtime.log_lines import leave_it_to_the_error, log_to_stderr
     from rating.runtime.metrics import Metrics
     from rating.runtime.probes import Health, probed
     from sinks.store import open_store
 
     if kafka is None and parquet is None:
         raise click.UsageError("name where to publish to: --kafka HOST:PORT, --parquet DIR or both")
-    access = KafkaAccess.read(kafka, kafka_config) if kafka else None
+    access = reached(kafka, kafka_config) if kafka else None
     kinds = cast("tuple[Kind, ...]", topics or TOPICS)
     work = _Work(access, kinds, prefix, parquet)
     open_store(store, create=False).close()  # a mistyped name must not make a new store
@@ -78,6 +78,7 @@ def publish(
             log_to_stderr(as_json=as_json)
             asyncio.run(_follow(opened, work, measured, health))
         else:
+            leave_it_to_the_error()
             sent = asyncio.run(_once(opened, work))
             click.echo(json.dumps(sent) if as_json else _text(sent))
 

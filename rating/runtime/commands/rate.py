@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rating.runtime.commands.options import json_option, store_option
+from rating.runtime.commands.options import books_option, json_option, store_option
 from rating.runtime.failures import LAWLESS, UNREAD
 
 if TYPE_CHECKING:
@@ -17,19 +17,12 @@ BATCH_RECORDS = 200_000
 
 
 @click.command()
-@click.option(
-    "--tariffs",
-    "books",
-    metavar="BOOK",
-    multiple=True,
-    required=True,
-    help="A tariff book (TOML). Repeat it for every version that the log's time spans.",
-)
+@books_option
 @store_option
 @click.option(
     "--parquet",
     metavar="DIR",
-    help="Also bring the Parquet files in DIR up to date with the store.",
+    help="Also bring the Parquet files in DIR up to date with the store; with --follow, as it goes on.",
 )
 @click.option(
     "--close",
@@ -82,7 +75,7 @@ def rate(
     from rating.runtime.stopping import set_by_signals
     from rating.runtime.summary import as_json as summary_json
     from rating.runtime.summary import as_text
-    from sinks.parquet import write_parquet
+    from sinks.parquet import ParquetError, write_parquet
     from sinks.store import open_store
     from tariffs.load import load_books
 
@@ -90,6 +83,18 @@ def rate(
         raise click.UsageError("--follow reads files and folders; standard input ends by itself")
     loaded = load_books(books, strict=False)
     with open_store(store) as opened:
+
+        def bring_up_to_date() -> None:
+            if parquet is not None:
+                write_parquet(opened, parquet)
+
+        def try_meanwhile() -> None:
+            try:
+                bring_up_to_date()
+            except (ParquetError, OSError) as error:
+                # Rating goes on: the files can be made from the store at any time.
+                click.echo(f"Warning: {error}", err=True)
+
         with shown_progress("Rating") as progress, set_by_signals(follow) as stop:
             summary = rate_files(
                 loaded,
@@ -98,10 +103,9 @@ def rate(
                 close=close,
                 batch_records=batch,
                 progress=progress,
-                follow=Following(stop, warn) if follow else None,
+                follow=Following(stop, warn, try_meanwhile) if follow else None,
             )
-        if parquet is not None:
-            write_parquet(opened, parquet)
+        bring_up_to_date()
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))
     if not follow:
         for source in summary.unreadable:

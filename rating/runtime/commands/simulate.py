@@ -6,25 +6,11 @@ from datetime import datetime
 
 import click
 
+from rating.runtime.commands.options import evening_options
+
 
 @click.command()
-@click.option(
-    "--households",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="How many accounts.",
-)
-@click.option(
-    "--hours", type=float, default=5.0, show_default=True, help="How long; 5 is a whole evening."
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="The same seed gives the same log, to the byte.",
-)
+@evening_options(1000, "The same seed gives the same log, to the byte.")
 @click.option(
     "--start",
     metavar="TIME",

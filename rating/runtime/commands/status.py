@@ -6,16 +6,14 @@ import json
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options, store_option
+from rating.runtime.commands.options import json_option, kafka_options, store_option, topic_option
 from rating.runtime.failures import LAWLESS
 
 
 @click.command()
 @store_option
 @kafka_options(required=False)
-@click.option(
-    "--topic", default="usage", show_default=True, metavar="TOPIC", help="The topic rated from."
-)
+@topic_option("The topic rated from.")
 @json_option
 def status(
     store: str, kafka: str | None, kafka_config: str | None, topic: str, as_json: bool
@@ -32,7 +30,7 @@ def status(
 
     Exit codes: 0 all laws hold; 1 an error; 4 a law does not hold.
     """
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.lag import lag_json, lag_of, lag_text
     from rating.runtime.standing import as_json as standing_json
     from rating.runtime.standing import as_text, standing_of
@@ -40,7 +38,7 @@ def status(
 
     with open_store(store, create=False) as opened:
         standing = standing_of(opened)
-        lag = lag_of(opened, KafkaAccess.read(kafka, kafka_config), topic) if kafka else None
+        lag = lag_of(opened, reached(kafka, kafka_config), topic) if kafka else None
     if as_json:
         content = standing_json(standing) | ({"lag": lag_json(lag)} if lag else {})
         click.echo(json.dumps(content))

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options
+from rating.runtime.commands.options import (
+    json_option,
+    kafka_options,
+    prefix_option,
+    topic_option,
+)
 from rating.runtime.failures import FAILED
 
 if TYPE_CHECKING:
@@ -48,15 +53,8 @@ def shape_options(function: Any) -> Any:
             show_default=True,
             help="How long the topic usage keeps messages: longer than workers may ever stand still.",
         ),
-        click.option(
-            "--topic",
-            metavar="NAME",
-            default="usage",
-            show_default=True,
-            envvar="RATECAST_TOPIC",
-            show_envvar=True,
-            help="The topic of usage records.",
-        ),
+        topic_option("The topic of usage records."),
+        prefix_option,
     ):
         function = option(function)
     return function
@@ -74,6 +72,7 @@ def create(
     replication: int,
     usage_days: int,
     topic: str,
+    prefix: str,
     update: bool,
     as_json: bool,
 ) -> None:
@@ -82,11 +81,11 @@ def create(
     \b
     ratecast topics create --kafka localhost:9092 --partitions 12 --replication 3
     """
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.topic_settings import TopicAdmin, wanted_topics
 
-    wanted = wanted_topics(partitions, replication, usage_days, topic)
-    with TopicAdmin(KafkaAccess.read(kafka, kafka_config)) as admin:
+    wanted = wanted_topics(partitions, replication, usage_days, topic, prefix)
+    with TopicAdmin(reached(kafka, kafka_config)) as admin:
         made = admin.create(wanted)
         mended = admin.mend(wanted) if update else []
         if not as_json:
@@ -108,6 +107,7 @@ def check(
     replication: int,
     usage_days: int,
     topic: str,
+    prefix: str,
     as_json: bool,
 ) -> None:
     """Say what differs from what ratecast needs, and how to mend it. Exit code 1 if anything does.
@@ -115,11 +115,11 @@ def check(
     \b
     ratecast topics check --kafka localhost:9092 --partitions 12 --replication 3
     """
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.topic_settings import TopicAdmin, wanted_topics
 
-    wanted = wanted_topics(partitions, replication, usage_days, topic)
-    with TopicAdmin(KafkaAccess.read(kafka, kafka_config)) as admin:
+    wanted = wanted_topics(partitions, replication, usage_days, topic, prefix)
+    with TopicAdmin(reached(kafka, kafka_config)) as admin:
         _say_differences(admin, wanted, as_json, {})
 
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from rating.runtime.commands.options import (
+    books_option,
     json_option,
     kafka_options,
     metrics_option,
     prefix_option,
     store_option,
+    topic_option,
 )
 
 if TYPE_CHECKING:
@@ -22,27 +24,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--tariffs",
-    "books",
-    metavar="BOOK",
-    multiple=True,
-    required=True,
-    envvar="RATECAST_TARIFFS",
-    show_envvar=True,
-    help="A tariff book (TOML). Repeat it for every version that the log's time spans.",
-)
+@books_option
 @kafka_options(required=True)
 @store_option
-@click.option(
-    "--topic",
-    metavar="NAME",
-    default="usage",
-    show_default=True,
-    envvar="RATECAST_TOPIC",
-    show_envvar=True,
-    help="The topic of usage records.",
-)
+@topic_option("The topic of usage records.")
 @click.option(
     "--group",
     metavar="NAME",
@@ -149,9 +134,10 @@ def worker(
     Exit codes: 0 stopped by SIGTERM or SIGINT; 1 an error; 2 misused; 4 a law of rating does not
     hold. Let a supervisor start it again after 1.
     """
+    from rating.laws import LawBroken
     from rating.runtime.books import books_in_force
     from rating.runtime.consumption import Consumption, ConsumptionOptions
-    from rating.runtime.kafka_access import KafkaAccess
+    from rating.runtime.kafka_reach import reached
     from rating.runtime.log_lines import log_to_stderr
     from rating.runtime.metrics import Metrics
     from rating.runtime.probes import Health, probed
@@ -159,7 +145,7 @@ def worker(
     from sinks.store import open_store
     from tariffs.load import load_books
 
-    access = KafkaAccess.read(kafka, kafka_config)
+    access = reached(kafka, kafka_config)
     options = ConsumptionOptions(
         topic=topic,
         group=group,
@@ -176,9 +162,14 @@ def worker(
     with open_store(store) as opened, probed(metrics, measured.registry, health):
         in_force = books_in_force(loaded, opened)
         publishing = _publishing(store, access, prefix, measured) if publish else None
-        run_worker(
-            lambda: Consumption(in_force, opened, access, options, measured, health), publishing
-        )
+        try:
+            run_worker(
+                lambda: Consumption(in_force, opened, access, options, measured, health), publishing
+            )
+        except LawBroken:
+            if metrics is not None:
+                health.await_reader()
+            raise
 
 
 def _publishing(
