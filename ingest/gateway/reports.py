@@ -18,7 +18,7 @@ from ingest.adapters.canonical import (
     Reading,
     Rows,
     suspended_frame,
-    suspended_lines,
+    suspended_line,
     suspended_row,
     to_log_lines,
 )
@@ -93,7 +93,7 @@ def asks_for_media(headers: Mapping[str, str], query: str) -> bool:
 
 def unbound_lines(raw: bytes, why: str, received_ms: int) -> list[LogLine]:
     """The one line of a report that nothing binds to an account."""
-    return suspended_lines(suspended_frame([suspended_row(UNBOUND, why, raw)]), received_ms)
+    return [suspended_line(suspended_row(UNBOUND, why, raw), received_ms)]
 
 
 def _unstamped(usage: pl.DataFrame) -> pl.DataFrame:
