@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class Consumption:
     ) -> None:
         self.books, self.store = tuple(books), store
         self.options, self.events = options, events
+        # More at once would take turns on the same cores, and each of them be later.
+        self.room_to_rate = asyncio.Semaphore(os.cpu_count() or 1)
         self._access, self._health = access, health
         self._loops: dict[int, PartitionLoop] = {}
         self._over = asyncio.Event()
@@ -292,7 +295,8 @@ class PartitionLoop:
                 messages = await self._gather(partition, committing)
                 if not messages or self._leaving.is_set():
                     continue
-                rated = await asyncio.to_thread(self._rate, partition, messages)
+                async with self._consumption.room_to_rate:
+                    rated = await asyncio.to_thread(self._rate, partition, messages)
                 if committing is not None:
                     await committing
                 committing = asyncio.create_task(self._commit(partition, rated))
