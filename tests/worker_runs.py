@@ -222,10 +222,23 @@ def _sorted(frames: Sequence[pl.DataFrame], *dropped: str) -> pl.DataFrame:
 
 
 def _suspense(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Suspended records. Where a line was malformed, a message of it may say so in other words."""
+    """Suspended records, apart from how they are put.
+
+    Where a line was malformed, a message of it may say so in other words; and the fields of a record
+    that came in Arrow are in the order of its columns.
+    """
     rows = pl.concat(frames)
     worded = pl.when(pl.col("reason") != "malformed").then("detail").alias("detail")
-    return _sorted([rows.with_columns(worded)], "seq", "source")
+    raw = pl.Series("raw", [_ordered(each) for each in rows["raw"]], pl.Binary)
+    return _sorted([rows.with_columns(worded, raw)], "seq", "source")
+
+
+def _ordered(raw: bytes | None) -> bytes | None:
+    """A record with its fields in the order of their names; anything else as it is."""
+    try:
+        return json.dumps(json.loads(raw or b""), sort_keys=True).encode()
+    except ValueError:
+        return raw
 
 
 def expected_facts(
