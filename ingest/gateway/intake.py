@@ -16,6 +16,7 @@ from ingest.gateway.bodies import read_body, too_large
 from ingest.gateway.group_commit import LogUnavailable
 from ingest.gateway.limits import Buckets, Limit
 from ingest.gateway.problems import no_credentials, retry_later
+from ingest.gateway.repeats import Repeats
 from ingest.gateway.senders import Anonymous, Backend
 from ingest.gateway.traces import Traces
 from rating.schemas import RECORD_TYPES
@@ -70,6 +71,7 @@ class Intake:
         self.options = options
         self.metrics = metrics
         self.traces = Traces()
+        self.repeats = Repeats()
         self.admission = Admission(options.requests_max, options.bytes_max)
         self._buckets = Buckets()
 
@@ -94,6 +96,11 @@ class Intake:
                     "again later",
                     wait_s,
                 )
+
+    async def append_fresh(self, sender: Sender, lines: Sequence[LogLine]) -> None:
+        """As `append`, without those that would be watched again. Raises: Problem 413, 503."""
+        await self.append(sender, self.repeats.fresh(lines))
+        self.repeats.remember(lines)
 
     async def append(self, sender: Sender, lines: Sequence[LogLine]) -> None:
         """Return once the lines are in the log. Raises: Problem 413, 503."""

@@ -15,6 +15,7 @@ from ingest.adapters.recall import passed_by, session_of, traced, view_of
 if TYPE_CHECKING:
     from ingest.gateway.box_memory import BoxMemory
     from ingest.gateway.group_commit import UsageLog
+    from ingest.gateway.repeats import Repeats
     from ingest.gateway.traces import Traces
 
 log = logging.getLogger(__name__)
@@ -25,15 +26,19 @@ RECALL_BYTES_MAX = 32 * 2**20
 class Recall:
     """Reads the end of the log once, after it is open and before anything is served."""
 
-    def __init__(self, usage_log: UsageLog, traces: Traces, boxes: BoxMemory | None) -> None:
+    def __init__(
+        self, usage_log: UsageLog, traces: Traces, repeats: Repeats, boxes: BoxMemory | None
+    ) -> None:
         self._log = usage_log
         self._traces = traces
+        self._repeats = repeats
         self._boxes = boxes
 
     async def open(self) -> None:
         """Recall what sessions and boxes have said lately."""
         started_s = time.monotonic()
         lines = await self._log.last_lines(RECALL_BYTES_MAX)
+        self._repeats.recall(lines)
         for line in lines:
             if (fields := view_of(line)) is None:
                 continue

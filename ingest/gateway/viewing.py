@@ -82,10 +82,11 @@ class Viewing:
         if (binding := sender.binding) is not None:
             return await self._take_events(sender, headers, body, binding, sent)
         assert isinstance(sender, Backend)
-        lines = event_lines(headers, body, self._intake.log.received_ms())
-        for type_ in {line.type for line in lines}:
-            sender.need(SCOPE_OF_TYPES.get(type_, "events"))
-        await self._intake.append(sender, lines)
+        async with self._intake.repeats.turn(body):
+            lines = event_lines(headers, body, self._intake.log.received_ms())
+            for type_ in {line.type for line in lines}:
+                sender.need(SCOPE_OF_TYPES.get(type_, "events"))
+            await self._intake.append_fresh(sender, lines)
         return JSONResponse(taken(lines), 202)
 
     async def _take_events(
@@ -101,7 +102,7 @@ class Viewing:
             trace = self._traces.of(binding) or Trace()
             received_ms = self._intake.log.received_ms()
             lines, clock = bound_event_lines(headers, body, binding, received_ms, sent, trace.clock)
-            await self._intake.append(sender, lines)
+            await self._intake.append_fresh(sender, lines)
             self._traces.keep(binding, trace._replace(clock=clock))
         if binding.why_over:
             raise session_over(binding)
@@ -166,7 +167,7 @@ class Viewing:
         async with self._turns.of((binding.account, binding.device, binding.session)):
             received_ms = self._intake.log.received_ms()
             adapted = within_token(adapt(binding, received_ms), binding)
-            await self._intake.append(sender, adapted.log_lines(received_ms))
+            await self._intake.append_fresh(sender, adapted.log_lines(received_ms))
             self._traces.keep(binding, adapted.trace)
         if binding.why_over:
             raise session_over(binding)

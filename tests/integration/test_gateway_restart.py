@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,31 @@ def test_a_session_is_taken_up_where_the_killed_gateway_left_it(tmp_path: Path) 
     assert [line["type"] for line in views(running.lines(), "late")] == ["view", "view"]
     assert running.stop() == 0
     assert "sessions were recalled" in running.said
+
+
+def events(account: str) -> list[dict[str, Any]]:
+    now_ms = int(time.time() * 1000)
+    said = {"type": "view", "account": account, "device": "tv", "session": "s1", "content": "c"}
+    return [
+        {**said, "kind": "vod", "time": now_ms + at_ms, "state": state}
+        for at_ms, state in ((-60_000, "playing"), (-30_000, "playing"), (0, "stopped"))
+    ]
+
+
+def test_a_back_ends_session_that_is_sent_again_whole_is_watched_once(tmp_path: Path) -> None:
+    """At once, afterwards, and after a crash between the log and the answer."""
+    running = RunningGateway(tmp_path)
+    batch = [each for number in range(20) for each in events(f"acc-{number}")]
+    with running.client() as client, ThreadPoolExecutor(4) as threads:
+        sent = [threads.submit(client.post, "/v1/events", json=batch) for _ in range(4)]
+        assert [each.result().json() for each in sent] == [{"accepted": 60, "suspended": 0}] * 4
+    assert running.stop(signal.SIGKILL) == -9
+    running = RunningGateway(tmp_path)
+    with running.client() as client:
+        assert client.post("/v1/events", json=batch).status_code == 202
+        assert client.post("/v1/events", json=events("new")).status_code == 202
+    assert len(running.lines()) == 63
+    assert running.stop() == 0
 
 
 async def made_topic(address: str, topic: str) -> None:

@@ -216,7 +216,7 @@ def parts_of(intake: Intake, box_folder: BoxFolder | None) -> list[Part]:
 
     boxes = [] if box_folder is None else [box_folder]
     memory = None if box_folder is None else box_folder.memory
-    return [intake.log, *boxes, Recall(intake.log, intake.traces, memory)]
+    return [intake.log, *boxes, Recall(intake.log, intake.traces, intake.repeats, memory)]
 
 
 def options_of(asked: Mapping[str, Any]) -> Options:
