@@ -60,7 +60,7 @@ def decode(raw: Bytes, i: int, end: int, to: Bytes, at: int, is_form: bool) -> i
         i += 1
         if byte == PERCENT and i + 1 < end:
             high, low = HEX[byte_at(raw, i)], HEX[byte_at(raw, i + 1)]
-            if high != NO_DIGIT and low != NO_DIGIT:
+            if high >= 0 and low >= 0:
                 byte = high * 16 + low
                 i += 2
         elif byte == PLUS and is_form:
@@ -77,9 +77,9 @@ def decode_often(raw: Bytes, i: int, end: int, times: int, to: Bytes, at: int) -
         for j in range(i, end):
             to[at + j - i] = byte_at(raw, j)
         return at + end - i
-    after = decode(raw, i, end, to, at, False)  # noqa: FBT003 - compiled code takes no names
+    after = decode(raw, i, end, to, at, False)
     for _ in range(times - 1):
-        after = decode(to, at, after, to, at, False)  # noqa: FBT003
+        after = decode(to, at, after, to, at, False)
     return after
 
 
@@ -97,10 +97,10 @@ def begins_with(raw: Bytes, i: int, end: int, word: Bytes) -> bool:
     """Whether a word stands at a position."""
     if end - i < len(word):
         return False
-    for k in range(len(word)):
-        if byte_at(raw, i + k) != byte_at(word, k):
-            return False
-    return True
+    k = 0
+    while k < len(word) and byte_at(raw, i + k) == byte_at(word, k):
+        k += 1
+    return k == len(word)
 
 
 @inlined
@@ -132,7 +132,7 @@ def take_arguments(
         while i < end:
             after = next_argument(to, i, end)
             if begins_with(to, i, after, word):
-                at = decode(to, i + len(word), after, to, at, True)  # noqa: FBT003
+                at = decode(to, i + len(word), after, to, at, True)
                 is_present[row] = True
                 break
             i = after + 1

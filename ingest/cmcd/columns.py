@@ -102,12 +102,14 @@ def scan(texts: Texts, keys: Sequence[str]) -> tuple[pl.DataFrame, Truths]:
     starts, sizes = np.zeros((2, len(keys), rows), np.int64)
     is_sure = np.empty(rows, np.bool_)
     known = np.zeros(SAID_VERSION + 1, np.int64)
-    cells = np.zeros((len(keys) + 1, 2), np.int64)
-    scan_records(texts.raw, texts.offsets, places, known, cells, starts, sizes, is_sure)
-    columns = [
-        pl.Series(key, column_of(KEYS[key], texts.raw, starts[n], sizes[n]), TYPES[KEYS[key].kind])
-        for n, key in enumerate(keys)
-    ]
+    ever = scan_records(texts.raw, texts.offsets, places, known, starts, sizes, is_sure)
+    columns = []
+    for n, name in enumerate(keys):
+        key = KEYS[name]
+        is_empty = not ever >> TABLE.index(key) & 1  # as most are, where all keys are asked for
+        found = [] if is_empty else column_of(key, texts.raw, starts[n], sizes[n])
+        column = pl.Series(name, found, TYPES[key.kind])
+        columns.append(column.extend_constant(None, rows) if is_empty else column)
     return pl.DataFrame(columns), is_sure
 
 

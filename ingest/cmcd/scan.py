@@ -235,7 +235,7 @@ def list_at(raw: Bytes, i: int, end: int) -> tuple[int, int]:
             item = INTEGERS
         elif bare == STRING and parameters == 0:
             item = STRINGS
-        kind = item if kind == NONE or kind == item else ODD_LIST  # noqa: PLR1714 - is compiled
+        kind = item if kind in (NONE, item) else ODD_LIST
         if byte_at(raw, i) == LIST_END:
             return i + 1, kind
         if byte_at(raw, i) != SPACE:
@@ -268,32 +268,21 @@ def holds_token(raw: Bytes, begin: int, end: int, key: int) -> bool:
 
 
 @inlined
-def keep(
-    raw: Bytes, key: int, kind: int, value: int, begin: int, end: int, cells: Ints, column: int
-) -> bool:
-    """Write down the value of a key that is asked for; False if it is of no kind that fits."""
+def fits(raw: Bytes, key: int, kind: int, begin: int, end: int) -> bool:
+    """Whether a value is of the kind of its key, in any version."""
     wanted = WANTED[key]
-    cells[column, 0], cells[column, 1] = begin, end - begin + 1
-    if wanted == INTEGERS:  # no list in version 1, which is looked at once the version is known
-        return bool(kind == INTEGERS or kind == INTEGER)  # noqa: PLR1714 - compiled
-    if wanted == STRINGS:
-        return bool(kind == STRINGS or kind == STRING)  # noqa: PLR1714
-    if wanted == DECIMAL and kind == INTEGER:
-        kind, value = DECIMAL, value * THOUSAND
-    if kind != wanted:
-        return False
-    if kind == STRING:
-        cells[column, 0], cells[column, 1] = begin + 1, end - begin - 1
-    elif kind == TOKEN:
-        return holds_token(raw, begin, end, key)
-    else:
-        cells[column, 0], cells[column, 1] = value, 1
-    return True
+    if wanted == TOKEN:
+        return kind == TOKEN and holds_token(raw, begin, end, key)
+    return bool(
+        kind == wanted
+        or (kind == INTEGER and wanted in (INTEGERS, DECIMAL))
+        or (kind == STRING and wanted == STRINGS)
+    )
 
 
 @jit
 def read_member(
-    raw: Bytes, i: int, end: int, columns: Ints, known: Ints, cells: Ints
+    raw: Bytes, i: int, end: int, columns: Ints, known: Ints, row: int, starts: Ints, sizes: Ints
 ) -> int:
     """Read a key and its value; returns where they end, or UNSURE."""
     begin = i
@@ -310,24 +299,58 @@ def read_member(
             i, kind = list_at(raw, begin, end)
         else:
             i, kind, value = bare_at(raw, begin, end)
-    if i == UNSURE or key == NONE:
-        return i
-    column = columns[key]
-    if column == NONE and key != VERSION:
+    column = NONE if key == NONE else columns[key]
+    if i == UNSURE or (column == NONE and key != VERSION):
         return i
     bit = 1 << key
-    if known[SEEN] & bit or not keep(raw, key, kind, value, begin, i, cells, column):
+    if known[SEEN] & bit or not fits(raw, key, kind, begin, i):
         return UNSURE
     known[SEEN] |= bit
     if kind >= INTEGERS:
         known[LISTED] |= bit
     if key == VERSION:
         known[SAID_VERSION] = value
+    if column != NONE:
+        write(column, row, WANTED[key], kind, value, begin, i, starts, sizes)
     return i
 
 
 @inlined
-def is_record(raw: Bytes, begin: int, end: int, columns: Ints, known: Ints, cells: Ints) -> bool:
+def write(
+    column: int,
+    row: int,
+    wanted: int,
+    kind: int,
+    value: int,
+    begin: int,
+    end: int,
+    starts: Ints,
+    sizes: Ints,
+) -> None:
+    """Write down what a record has of a key; see `scan_records`."""
+    if wanted in (BOOLEAN, INTEGER, DECIMAL):
+        is_whole = wanted == DECIMAL and kind == INTEGER
+        starts[column, row] = value * THOUSAND if is_whole else value
+        sizes[column, row] = 1
+    elif wanted == STRING:
+        starts[column, row] = begin + 1
+        sizes[column, row] = end - begin - 1
+    else:
+        starts[column, row] = begin
+        sizes[column, row] = end - begin + 1
+
+
+@inlined
+def is_record(
+    raw: Bytes,
+    begin: int,
+    end: int,
+    columns: Ints,
+    known: Ints,
+    row: int,
+    starts: Ints,
+    sizes: Ints,
+) -> bool:
     """Read one record; False if it is not certain."""
     while begin < end and is_of(raw, begin, BLANK):
         begin += 1
@@ -338,7 +361,7 @@ def is_record(raw: Bytes, begin: int, end: int, columns: Ints, known: Ints, cell
     known[SEEN], known[LISTED], known[SAID_VERSION] = 0, 0, 1
     i = begin
     while i < end:
-        i = read_member(raw, i, end, columns, known, cells)
+        i = read_member(raw, i, end, columns, known, row, starts, sizes)
         if i == UNSURE:
             return False
         i = after_comma(raw, i, end)
@@ -348,39 +371,40 @@ def is_record(raw: Bytes, begin: int, end: int, columns: Ints, known: Ints, cell
     if version < 1 or version > len(KNOWN):
         return False
     seen = known[SEEN]
-    return bool(
-        seen & ~KNOWN[version - 1] == 0 and known[LISTED] == seen & LISTS[version - 1]
-    )
+    return bool(seen & ~KNOWN[version - 1] == 0 and known[LISTED] == seen & LISTS[version - 1])
 
 
 @jit
-def scan_records(  # noqa: PLR0913 - compiled code takes its arrays one by one
+def scan_records(
     raw: Bytes,
     offsets: Ints,
     columns: Ints,
     known: Ints,
-    cells: Ints,
     starts: Ints,
     sizes: Ints,
     is_sure: Truths,
-) -> None:
+) -> int:
     """Read records that stand one after another in bytes.
 
     columns: of each key of the table, in which of the columns its values go; NONE in none of them.
-    known, cells: what is known of a record, and what was found of its keys, for this to use; the
-    cells behind those of the columns are of a version that is not asked for.
-    starts, sizes: what is found, a row for each column: a number and 1, or where a text begins and
-    one more than its bytes; the size is 0 where a record lacks the key. A list is found with its
-    parentheses. is_sure: of which records anything is found.
+    known: what is known of a record, for this to use. starts, sizes: take what is found, a row for
+    each column, and begin as zeros: a number and 1, or where a text begins and one more than its
+    bytes; the size is 0 where a record lacks the key. A list is found with its parentheses.
+    is_sure: takes of which records anything is found.
+    Returns: the keys that any of these had, one bit each.
     """
+    ever = 0
     for row in range(len(is_sure)):
-        for column in range(len(cells)):
-            cells[column, 1] = 0
-        is_sure[row] = is_record(raw, offsets[row], offsets[row + 1], columns, known, cells)
+        is_sure[row] = is_record(
+            raw, offsets[row], offsets[row + 1], columns, known, row, starts, sizes
+        )
         if is_sure[row]:
-            for column in range(len(starts)):
-                starts[column, row] = cells[column, 0]
-                sizes[column, row] = cells[column, 1]
+            ever |= known[SEEN]
+        else:
+            for column in range(len(sizes)):
+                if sizes[column, row]:  # what nobody has written to takes no memory
+                    sizes[column, row] = 0
+    return ever
 
 
 # --- lists ----------------------------------------------------------------------------------------

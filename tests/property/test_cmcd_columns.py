@@ -97,7 +97,9 @@ def test_any_key_with_any_value(pairs: list[tuple[str, str]], comma: str, versio
     check([comma.join([*members, version] if version else members)])
 
 
-@given(st.lists(SHARDS, max_size=12).map("".join), st.sampled_from(["", "bl=", "nor=", "pr=", "e="]))
+@given(
+    st.lists(SHARDS, max_size=12).map("".join), st.sampled_from(["", "bl=", "nor=", "pr=", "e="])
+)
 @settings(max_examples=600)
 def test_any_text(text: str, before: str) -> None:
     check([before + text, before + text + ",v=2"])
@@ -134,8 +136,8 @@ def test_the_standards_own_records() -> None:
 
 
 def test_what_real_players_have_sent() -> None:
-    texts = [text for text in strings_of(json.loads((VECTORS / "senders.json").read_text("utf-8")))]
-    texts += strings_of(json.loads((VECTORS / "libraries.json").read_text("utf-8")))
+    files = [(VECTORS / name).read_text("utf-8") for name in ("senders.json", "libraries.json")]
+    texts = [text for file in files for text in strings_of(json.loads(file))]
     assert len(texts) > 20
     check(texts)
 
