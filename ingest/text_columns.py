@@ -46,7 +46,8 @@ class Texts(NamedTuple):
 def texts_of(column: pl.Series) -> Texts:
     """The bytes of a column of String or Binary."""
     is_present = column.is_not_null().to_numpy()
-    whole = column.fill_null("" if column.dtype == pl.String else b"")
+    nothing = "" if column.dtype == pl.String else b""
+    whole = column.fill_null(nothing) if column.null_count() else column
     arrow = whole.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, raw = arrow.buffers()
     starts = from_buffer(offsets, np.dtype(np.int64))

@@ -42,15 +42,15 @@ BLANK = b" \t\r\n"
 THOUSAND = 1000
 INT64_MAX = 2**63 - 1
 
-ITEM = pl.Struct({"value": pl.Int64, "of": pl.String})
-TYPES: dict[Kind, pl.DataType] = {
-    "boolean": pl.Boolean(),
-    "integer": pl.Int64(),
-    "decimal": pl.Int64(),
-    "string": pl.String(),
-    "token": pl.String(),
-    "integers": pl.List(ITEM),
-    "strings": pl.List(pl.String()),
+ITEM = pa.struct({"value": pa.int64(), "of": pa.large_string()})
+TYPES: dict[Kind, Any] = {
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "decimal": pa.int64(),
+    "string": pa.large_string(),
+    "token": pa.large_string(),
+    "integers": pa.large_list(ITEM),
+    "strings": pa.large_list(pa.large_string()),
 }
 """What a column holds, by the kind of its key in version 2. Decimals are thousandths, cut off. An
 item of a list of integers says of which object type it is; null where the record does not."""
@@ -103,30 +103,33 @@ def scan(texts: Texts, keys: Sequence[str]) -> tuple[pl.DataFrame, Truths]:
     is_sure = np.empty(rows, np.bool_)
     known = np.zeros(SAID_VERSION + 1, np.int64)
     ever = scan_records(texts.raw, texts.offsets, places, known, starts, sizes, is_sure)
-    columns = []
+    columns = {}
     for n, name in enumerate(keys):
         key = KEYS[name]
-        is_empty = not ever >> TABLE.index(key) & 1  # as most are, where all keys are asked for
-        found = [] if is_empty else column_of(key, texts.raw, starts[n], sizes[n])
-        column = pl.Series(name, found, TYPES[key.kind])
-        columns.append(column.extend_constant(None, rows) if is_empty else column)
-    return pl.DataFrame(columns), is_sure
+        if ever >> TABLE.index(key) & 1:
+            columns[name] = column_of(key, texts.raw, starts[n], sizes[n])
+        else:  # as most are, where all keys are asked for
+            columns[name] = pa.nulls(rows, TYPES[key.kind])
+    frame = pl.from_arrow(pa.table(columns))
+    assert isinstance(frame, pl.DataFrame)
+    return frame, is_sure
 
 
 def column_of(key: Key, raw: Bytes, starts: Ints, sizes: Ints) -> Any:
     """The column of Arrow of one key, from what the scanner has found."""
     is_present = sizes > 0
+    kind = TYPES[key.kind]
     if key.kind in ("string", "token"):
         return text_column(raw, starts, sizes)
     if key.kind == "boolean":
-        return arrow_column(pa.bool_(), is_present, np.packbits(starts > 0, bitorder="little"))
+        return arrow_column(kind, is_present, np.packbits(starts > 0, bitorder="little"))
     if key.kind in ("integer", "decimal"):
-        return arrow_column(pa.int64(), is_present, starts)
+        return arrow_column(kind, is_present, starts)
     counts = np.zeros(len(sizes) + 1, np.int64)
     count_items(raw, starts, sizes, key.kind == "strings", counts[1:])
     offsets = np.cumsum(counts)
     items = items_of(key.kind, raw, starts, sizes, int(offsets[-1]))
-    return arrow_column(pa.large_list(items.type), is_present, offsets, children=[items])
+    return arrow_column(kind, is_present, offsets, children=[items])
 
 
 def items_of(kind: Kind, raw: Bytes, starts: Ints, sizes: Ints, count: int) -> Any:
@@ -137,7 +140,7 @@ def items_of(kind: Kind, raw: Bytes, starts: Ints, sizes: Ints, count: int) -> A
         return text_column(raw, text_starts, text_sizes)
     read_integers(raw, starts, sizes, values, text_starts, text_sizes)
     types = text_column(raw, text_starts, text_sizes)
-    return pa.StructArray.from_arrays([pa.array(values), types], ["value", "of"])
+    return pa.StructArray.from_arrays([pa.array(values), types], fields=list(ITEM))
 
 
 # --- what the exact reader has read ---------------------------------------------------------------
