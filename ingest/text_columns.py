@@ -44,7 +44,9 @@ class Texts(NamedTuple):
 
 
 def texts_of(column: pl.Series) -> Texts:
-    """The bytes of a column of String or Binary."""
+    """The bytes of a column of Binary, or of String or what can be written as one."""
+    if column.dtype not in (pl.String, pl.Binary):  # as one without any text is
+        column = column.cast(pl.String)
     is_present = column.is_not_null().to_numpy()
     nothing = "" if column.dtype == pl.String else b""
     whole = column.fill_null(nothing) if column.null_count() else column

@@ -187,3 +187,11 @@ def test_a_key_that_the_standard_lacks_is_refused() -> None:
         read_columns(pl.Series(["d=1"]), ("d", "zz"))
     with pytest.raises(ValueError, match="no keys of CMCD were asked for"):
         read_columns(pl.Series(["d=1"]), ())
+
+
+@pytest.mark.parametrize("texts", [[], [None], [None, None]])
+def test_where_there_are_no_records_there_are_rows_of_nothing(texts: list[None]) -> None:
+    read = read_columns(pl.Series(texts), ALL)
+    assert read.frame.rows() == [(None,) * len(ALL)] * len(texts)
+    assert read.exact == {}
+    assert read.frame.schema == check(['d=1,d="\\"']).frame.schema
