@@ -79,12 +79,13 @@ def body_lines(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
     for line in body.split(b"\n"):
         if stripped := line.strip(b" \t\r"):
             try:
-                yield stripped, read_record(_text(stripped))
+                yield stripped, read_record(text_of(stripped))
             except Rejected as rejected:
                 yield stripped, rejected
 
 
-def _text(line: bytes) -> str:
+def text_of(line: bytes) -> str:
+    """A line as text. Raises: Rejected."""
     try:
         return line.decode()
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import polars as pl
 import pytest
 from players import Collector
 
@@ -42,9 +43,10 @@ def test_there_are_samples_of_everything() -> None:
     }
 
 
-def test_the_readmes_sample_runs() -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    exec(code, {})
+def test_the_readmes_samples_run() -> None:
+    alone, at_once = re.findall(r"^```py(?:thon)?\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    exec(alone, {})
+    exec(at_once, {"pl": pl})
 
 
 def test_the_curl_sample_posts_a_report() -> None:
