@@ -211,7 +211,8 @@ class Kafka:
     def _format(self, users: Sequence[str]) -> None:
         """Give the data folder the id of a new cluster, and its first users."""
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
+        # With an equals sign, since an id may begin with a hyphen.
+        tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config")
         command = [*self._run_java(), *tool, f"{self.folder}/server.properties"]
         command += [part for user in users for part in ("--add-scram", user)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
