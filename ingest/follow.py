@@ -89,9 +89,10 @@ class FollowReader:
     """The chunks of logs that grow; the same in form as `LogReader`.
 
     stop: once it is set, what is there is still read, and then the chunks end. Logs may appear while
-    it runs: put a file that is not appended to line by line into the folder in one step, by renaming.
+    it runs, and so may the paths themselves: put a file that is not appended to line by line into the
+    folder in one step, by renaming.
     unreadable, taken_before: as of LogReader. warn: called with each unreadable log at once.
-    Raises: LogError where a path does not exist.
+    Raises: LogError where a path may not be read.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class FollowReader:
         self._warn = warn
         self._open: dict[str, Followed] = {}
         self._closed: dict[str, tuple[int, int]] = {}  # name: inode and size when it was closed
-        log_names(self._paths)
+        log_names(self._paths_there())
 
     def __iter__(self) -> Iterator[LogChunk]:
         """Read on; a chunk's lines count as taken when the next one is asked for."""
@@ -128,12 +129,16 @@ class FollowReader:
         for name in list(self._open):
             self._close(name)
 
+    def _paths_there(self) -> list[str]:
+        """The paths but for those that nobody has made yet."""
+        return [path for path in self._paths if Path(path).exists()]
+
     def _pass(self) -> Iterator[LogChunk]:
         """All whole lines that there are now."""
         chunk = ChunkBuilder()
         names: list[str] = []
         with suppress(LogError, OSError):  # a name may go between two looks at the folder
-            names = log_names(self._paths)
+            names = log_names(self._paths_there())
         for name in names:
             followed = self._followed(name)
             while followed:

@@ -15,7 +15,9 @@ from aiokafka.errors import KafkaError
 from ingest.gateway.errors import KafkaLogError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    Values = dict[TopicPartition, list[bytes]]
 
 FIRST_STEP = 64  # messages
 POLL_MS = 500
@@ -33,11 +35,9 @@ async def last_values(
     try:
         await consumer.start()
         async with asyncio.timeout(WAIT_S):
-            found: list[bytes] = []
-            for number in range(partition_count):
-                partition = TopicPartition(topic, number)
-                found += await _last_of(consumer, partition, bytes_max // partition_count)
-            return found
+            places = [TopicPartition(topic, number) for number in range(partition_count)]
+            found = await _last_of(consumer, places, bytes_max // partition_count)
+            return [value for place in places for value in found[place]]
     except (KafkaError, OSError) as error:
         raise KafkaLogError(
             f"{client_options['bootstrap_servers']}: the end of topic {topic} cannot be read "
@@ -47,33 +47,43 @@ async def last_values(
         await consumer.stop()
 
 
-async def _last_of(consumer: Any, partition: TopicPartition, bytes_max: int) -> list[bytes]:
-    consumer.assign([partition])
-    (begin,) = (await consumer.beginning_offsets([partition])).values()
-    (until,) = (await consumer.end_offsets([partition])).values()
-    values: list[bytes] = []
-    step, size_bytes = FIRST_STEP, 0
-    while until > begin and size_bytes < bytes_max:
-        start = max(begin, until - step)
-        part = await _between(consumer, partition, start, until)
-        values = part + values
-        size_bytes += sum(map(len, part))
-        until, step = start, 2 * step
+async def _last_of(consumer: Any, places: Sequence[TopicPartition], bytes_max: int) -> Values:
+    """The last values of each partition, at most about so many bytes of each."""
+    consumer.assign(places)
+    begins = await consumer.beginning_offsets(places)
+    until = await consumer.end_offsets(places)
+    values: Values = {place: [] for place in places}
+    step = FIRST_STEP
+    while wanted := [
+        place
+        for place in places
+        if until[place] > begins[place] and sum(map(len, values[place])) < bytes_max
+    ]:
+        starts = {place: max(begins[place], until[place] - step) for place in wanted}
+        before = await _between(consumer, starts, until)
+        values |= {place: before[place] + values[place] for place in wanted}
+        until |= starts
+        step *= 2
     return values
 
 
-async def _between(consumer: Any, partition: TopicPartition, start: int, until: int) -> list[bytes]:
-    """The values from one offset to before another."""
-    consumer.seek(partition, start)
-    values: list[bytes] = []
-    at = start
-    while at < until:
-        batch = await consumer.getmany(partition, timeout_ms=POLL_MS)
-        values += [
-            message.value
-            for message in batch.get(partition, [])
-            if message.offset < until and message.value is not None
-        ]
+async def _between(
+    consumer: Any, starts: Mapping[TopicPartition, int], until: Mapping[TopicPartition, int]
+) -> Values:
+    """The values of each partition from one offset to before another."""
+    consumer.assign(list(starts))
+    for place, start in starts.items():
+        consumer.seek(place, start)
+    values: Values = {place: [] for place in starts}
+    waiting = set(starts)
+    while waiting:
+        found = await consumer.getmany(*waiting, timeout_ms=POLL_MS)
+        for place, messages in found.items():
+            values[place] += [
+                message.value
+                for message in messages
+                if message.offset < until[place] and message.value is not None
+            ]
         # Offsets have gaps where transactions ended; the position passes over them.
-        at = await consumer.position(partition)
+        waiting = {place for place in waiting if await consumer.position(place) < until[place]}
     return values

@@ -6,10 +6,8 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 import zstandard
 
-from ingest.files import LogError
 from ingest.follow import FollowReader
 from ingest.lines import PADDING
 
@@ -132,6 +130,11 @@ def test_what_is_there_when_it_is_told_to_stop_is_still_read(tmp_path: Path) -> 
     assert sum(chunk.lines for chunk in reading.reader) == 1
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(LogError, match="does not exist"):
-        Reading(tmp_path / "none")
+def test_a_folder_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    """Since a gateway that starts at the same moment makes it."""
+    reading = Reading(tmp_path / "usage")
+    assert reading.once() == b""
+    (tmp_path / "usage").mkdir()
+    append(tmp_path / "usage" / "usage-1.ndjson", b"one\n")
+    assert reading.once() == b"one\n"
+    assert reading.reader.unreadable == []

@@ -173,6 +173,7 @@ def gateway(
     access = reached(kafka, kafka_config) if kafka and not folder else None
     host, port = listen
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # what matters of it we say ourselves
     metrics = Metrics()
     log = chosen_log(folder, access, topic, segment, metrics, is_packed=not asked["unpacked"])
     box_folder, events = boxes_of(boxes, box_events)

@@ -11,6 +11,8 @@ from rating.runtime.commands.options import books_option, json_option, store_opt
 from rating.runtime.failures import LAWLESS, UNREAD
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingest.files import UnreadableSource
 
 BATCH_RECORDS = 200_000
@@ -81,6 +83,8 @@ def rate(
 
     if follow and "-" in logs:
         raise click.UsageError("--follow reads files and folders; standard input ends by itself")
+    if follow:
+        say_missing(logs)
     loaded = load_books(books, strict=False)
     with open_store(store) as opened:
 
@@ -114,6 +118,15 @@ def rate(
         raise click.exceptions.Exit(LAWLESS)
     if summary.unreadable:
         raise click.exceptions.Exit(UNREAD)
+
+
+def say_missing(paths: Sequence[str]) -> None:
+    """Say which paths are waited for: a mistyped name would never come."""
+    from pathlib import Path
+
+    for path in paths:
+        if not Path(path).exists():
+            click.echo(f"Waiting for {path}, which is not there yet.", err=True)
 
 
 def warn(source: UnreadableSource) -> None:
