@@ -81,10 +81,8 @@ def rate(
     from sinks.store import open_store
     from tariffs.load import load_books
 
-    if follow and "-" in logs:
-        raise click.UsageError("--follow reads files and folders; standard input ends by itself")
     if follow:
-        say_missing(logs)
+        check_followed(logs)
     loaded = load_books(books, strict=False)
     with open_store(store) as opened:
 
@@ -120,10 +118,12 @@ def rate(
         raise click.exceptions.Exit(UNREAD)
 
 
-def say_missing(paths: Sequence[str]) -> None:
-    """Say which paths are waited for: a mistyped name would never come."""
+def check_followed(paths: Sequence[str]) -> None:
+    """Say which paths are waited for: a mistyped name would never come. Raises: UsageError."""
     from pathlib import Path
 
+    if "-" in paths:
+        raise click.UsageError("--follow reads files and folders; standard input ends by itself")
     for path in paths:
         if not Path(path).exists():
             click.echo(f"Waiting for {path}, which is not there yet.", err=True)
