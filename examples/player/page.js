@@ -36,6 +36,9 @@ function quit() {
   fetch(session.reports, { method: "POST", headers, body: report, keepalive: true });
   destroy();
   destroy = null;
+  // A session ends once, and so does what the page shows of it.
+  for (const button of document.querySelectorAll("button")) button.disabled = true;
+  byId("play").textContent = "Reload the page to play again";
 }
 
 // Shows what is posted to the report URL, by fetch or XMLHttpRequest, and says when it is sent. The
