@@ -6,7 +6,7 @@ Source: CTA-5004-B section 4.3 against CTA-5004 section 4; `nrr` became the para
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from ingest.cmcd.keys import KEYS
 from ingest.cmcd.records import Record
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ingest.cmcd.records import Value
     from ingest.cmcd.structured import Bare
 
+PRINTABLE_MIN, PRINTABLE_MAX = 0x20, 0x7E
 PICTURE = ("v", "av")  # the object types that a single bitrate is about, best first
 
 
@@ -25,11 +26,19 @@ def upgraded(record: Record) -> Record:
         return record
     values = {name: _listed(name, value) for name, value in record.values.items() if name != "nrr"}
     if "nor" in record.values:
-        path = unquote(cast("str", record.values["nor"]))
+        path = _decoded(cast("str", record.values["nor"]))
         asked = cast("str | None", record.values.get("nrr"))
         values["nor"] = (Item(path, () if asked is None else (("r", asked),)),)
     values["v"] = 2
     return Record(2, dict(sorted(values.items())), record.notes)
+
+
+def _decoded(path: str) -> str:
+    """A path without percent-encoding, but for what a structured field has no form for."""
+    return "".join(
+        chr(byte) if PRINTABLE_MIN <= byte <= PRINTABLE_MAX else f"%{byte:02X}"
+        for byte in unquote_to_bytes(path)
+    )
 
 
 def _listed(name: str, value: Value) -> Value:

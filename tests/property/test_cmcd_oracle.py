@@ -140,6 +140,7 @@ def test_a_record_survives_every_way_of_sending(record: Record) -> None:
 
 
 @given(records(1))
+@example(Record(1, {"nor": "%00a%2Fb%C3%A4"}))
 def test_version_1_survives_version_2(record: Record) -> None:
     there = cmcd.upgraded(record)
     assert cmcd.read_record(cmcd.write_record(there)).notes == ()
