@@ -194,7 +194,7 @@ def test_kafka_has_whatever_was_acknowledged(tmp_path: Path, kafka_address: str)
     acknowledged = asyncio.run(send_until_killed(running))
     assert running.wait() == -signal.SIGKILL
     found = in_topic(kafka_address, topic)
-    assert len(acknowledged) > 200
+    assert len(acknowledged) > 50
     assert acknowledged <= {record["playhead_ms"] for _, record in found}
     assert all(partition == partition_of(record["account"]) for partition, record in found)
     for number in range(PARTITIONS):
