@@ -149,8 +149,12 @@ def in_topic(address: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 async def send_until_killed(running: RunningGateway) -> set[int]:
-    """Send batches from several senders, kill the gateway, and tell what it acknowledged."""
+    """Send batches from several senders, kill the gateway, and tell what it acknowledged.
+
+    However slow the machine is, it has acknowledged some hundreds by then.
+    """
     acknowledged: set[int] = set()
+    enough = asyncio.Event()
     headers = {"Authorization": f"Bearer {running.key}"}
 
     async def send(first: int) -> None:
@@ -176,9 +180,12 @@ async def send_until_killed(running: RunningGateway) -> set[int]:
                     return
                 if answer.status_code == 202:
                     acknowledged.update(range(at, at + 20))
+                    if len(acknowledged) > 200:
+                        enough.set()
 
     senders = [asyncio.create_task(send(number * 1_000_000)) for number in range(6)]
     await asyncio.sleep(1.5)
+    await asyncio.wait_for(enough.wait(), 60)
     running.process.send_signal(signal.SIGKILL)
     await asyncio.gather(*senders)
     return acknowledged
@@ -194,7 +201,7 @@ def test_kafka_has_whatever_was_acknowledged(tmp_path: Path, kafka_address: str)
     acknowledged = asyncio.run(send_until_killed(running))
     assert running.wait() == -signal.SIGKILL
     found = in_topic(kafka_address, topic)
-    assert len(acknowledged) > 50
+    assert len(acknowledged) > 200
     assert acknowledged <= {record["playhead_ms"] for _, record in found}
     assert all(partition == partition_of(record["account"]) for partition, record in found)
     for number in range(PARTITIONS):
