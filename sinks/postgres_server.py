@@ -292,18 +292,14 @@ class Link:
 class Links:
     """Connections that are alike: as many as threads use at once, but no more than LINKS_MAX.
 
-    The arguments are those of a Link. Raises: StoreError.
+    new: makes one, which opens it when it is needed. Raises: StoreError.
     """
 
-    def __init__(
-        self,
-        url: str,
-        settings: Mapping[str, str],
-        prepare: Callable[[psycopg.Connection], None] | None = None,
-    ) -> None:
-        self.place = shown_url(url)
-        self._new = partial(Link, url, settings, prepare)
-        self._idle: deque[Link] = deque()  # whose ends are taken and given by one thread at a time
+    def __init__(self, new: Callable[[], Link]) -> None:
+        self._new = new
+        first = new()
+        self.place = first.place
+        self._idle = deque([first])  # whose ends are taken and given by one thread at a time
         self._room = BoundedSemaphore(LINKS_MAX)
         self._closed = False
 
@@ -333,7 +329,7 @@ class Links:
 
 def open_reader(url: str) -> Links:
     """Open a store for reading. Raises: StoreError."""
-    links = Links(url, {"default_transaction_read_only": "on"})
+    links = Links(partial(Link, url, {"default_transaction_read_only": "on"}))
     with _closed_on_error(links), links.transaction() as connection:
         version = _schema_version(connection, links.place)
         if version is None:
@@ -351,14 +347,11 @@ def open_reader(url: str) -> Links:
 def open_writer(url: str, prepare: Callable[[psycopg.Connection], None]) -> Links:
     """Open a store for writing, making or migrating it as needed. Raises: StoreError."""
     _migrate(url)
-    links = Links(
-        url,
-        {
-            "lock_timeout": str(LOCK_TIMEOUT_MS),
-            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
-        },
-        prepare,
-    )
+    settings = {
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+    }
+    links = Links(partial(Link, url, settings, prepare))
     with _closed_on_error(links), links.transaction():
         pass
     return links

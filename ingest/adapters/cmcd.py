@@ -66,8 +66,8 @@ USAGE_COLUMNS = USAGE_FIELDS | {"device_time": pl.Int64, "sn": pl.Int64, "cid": 
 THOUSANDTH = Decimal("0.001")
 
 
-class Binding(Protocol):
-    """Who a report is from, as a token says it. content, kind, quality: None leaves them open."""
+class OfSession(Protocol):
+    """What names a session: a binding, or a view in the log."""
 
     @property
     def account(self) -> str: ...  # noqa: D102 - named for what it is
@@ -75,8 +75,13 @@ class Binding(Protocol):
     def device(self) -> str: ...  # noqa: D102
     @property
     def session(self) -> str: ...  # noqa: D102
+
+
+class Binding(OfSession, Protocol):
+    """Who a report is from, as a token says it. content, kind, quality: None leaves them open."""
+
     @property
-    def content(self) -> str | None: ...  # noqa: D102
+    def content(self) -> str | None: ...  # noqa: D102 - named for what it is
     @property
     def kind(self) -> str | None: ...  # noqa: D102
     @property

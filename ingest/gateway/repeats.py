@@ -29,8 +29,10 @@ STOPPED = b'"stopped"'
 # As the gateway writes lines: each field once, and no quotation mark in a text without a backslash.
 SESSION_KEY = re.compile(rb'"(?:account|device|session)":"(?:[^"\\]|\\.)*"')
 # What differs where the same is sent again: when it came, and a time that was moved by that.
-ARRIVAL = re.compile(rb',"received":[0-9]+')
-MOVED = re.compile(rb'"time":-?[0-9]+(?=.*"device_time":)')
+ARRIVAL = b',"received":'
+DIGITS = b"0123456789"
+DEVICE_TIME = b'"device_time":'
+MOVED = re.compile(rb'"time":-?[0-9]+')
 
 
 class Repeats:
@@ -72,11 +74,11 @@ class Repeats:
             if b'"view"' not in line:
                 continue
             session = so_far[b"".join(SESSION_KEY.findall(line))]
-            session.append(digest_of(line))
+            session.append(line)
             if STOPPED not in line:
                 continue
             if len(session) > 1:  # a stop by itself does no harm
-                self._known.update(dict.fromkeys(session))
+                self._known.update(dict.fromkeys(map(digest_of, session)))
             session.clear()
         while len(self._known) > self._lines_max:
             self._known.popitem(last=False)
@@ -84,5 +86,7 @@ class Repeats:
 
 def digest_of(line: bytes) -> bytes:
     """Tell a line from all others, whenever it came."""
-    said = ARRIVAL.sub(b"", MOVED.sub(b"", line))
-    return hashlib.blake2b(said, digest_size=DIGEST_BYTES).digest()
+    before, _, behind = line.partition(ARRIVAL)
+    if DEVICE_TIME in line:
+        before = MOVED.sub(b"", before, 1)
+    return hashlib.blake2b(before + behind.lstrip(DIGITS), digest_size=DIGEST_BYTES).digest()

@@ -8,21 +8,10 @@ session's stop is then not known for a repeat (docs/gateway.md, "A gateway that 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ingest.adapters.cmcd import Trace
-
-
-class OfSession(Protocol):
-    """What names a session: a binding, or a view in the log."""
-
-    @property
-    def account(self) -> str: ...  # noqa: D102 - named for what it is
-    @property
-    def device(self) -> str: ...  # noqa: D102
-    @property
-    def session(self) -> str: ...  # noqa: D102
+    from ingest.adapters.cmcd import OfSession, Trace
 
 
 SESSIONS_MAX = 100_000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rating.runtime.figures import columns, count, plural, watched
+from rating.runtime.figures import columns, count, plural, verdict_gauges, watched
 
 if TYPE_CHECKING:
     from rating.runtime.reconciliation import Tolerance
@@ -181,16 +181,11 @@ def between(least_ms: int, most_ms: int) -> str:
 
 def as_metrics(found: BoxReconciliation) -> str:
     """The text format that Prometheus reads from files of its node exporter."""
-    lines = []
-    for name, what, column, unit in (
+    gauges = (
         ("ratecast_reconcile_box_channels", "Channels of boxes by verdict", "channels", 1),
         ("ratecast_reconcile_box_counted_least_seconds", "Counted at least", "least_ms", 1000),
         ("ratecast_reconcile_box_counted_most_seconds", "Counted at most", "most_ms", 1000),
         ("ratecast_reconcile_box_charged_seconds", "Charged watched time", "charged_ms", 1000),
         ("ratecast_reconcile_box_missing_seconds", "Counted less watched", "missing_ms", 1000),
-    ):
-        lines += [f"# HELP {name} {what}.", f"# TYPE {name} gauge"]
-        for verdict, sums in totals(found).items():
-            value = sums[column] if unit == 1 else f"{sums[column] / unit:.3f}"
-            lines.append(f'{name}{{verdict="{verdict}"}} {value}')
-    return "\n".join(lines) + "\n"
+    )
+    return verdict_gauges(gauges, totals(found))

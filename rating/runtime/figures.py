@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tariffs.money import MICROS, format_micros, half_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 HOUR_MS = 3_600_000
 
@@ -65,3 +65,19 @@ def columns(rows: Iterable[Sequence[str]], indent: str = "") -> list[str]:
         ).rstrip()
         for row in table
     ]
+
+
+def verdict_gauges(
+    gauges: Iterable[tuple[str, str, str, int]], sums_of: Mapping[str, Mapping[str, int]]
+) -> str:
+    """Sums by verdict in the text format that Prometheus reads from files of its node exporter.
+
+    gauges: name, what it is, which of the sums, and how many of these one of the gauge's unit is.
+    """
+    lines = []
+    for name, what, column, unit in gauges:
+        lines += [f"# HELP {name} {what}.", f"# TYPE {name} gauge"]
+        for verdict, sums in sums_of.items():
+            value = sums[column] if unit == 1 else f"{sums[column] / unit:.3f}"
+            lines.append(f'{name}{{verdict="{verdict}"}} {value}')
+    return "\n".join(lines) + "\n"

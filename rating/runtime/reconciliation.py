@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rating.runtime.figures import columns, count, plural, watched
+from rating.runtime.figures import columns, count, plural, verdict_gauges, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,15 +265,10 @@ def as_text(found: Reconciliation) -> str:
 
 def as_metrics(found: Reconciliation) -> str:
     """The text format that Prometheus reads from files of its node exporter."""
-    lines = []
-    for name, what, column, unit in (
+    gauges = (
         ("ratecast_reconcile_sessions", "Sessions by verdict", "sessions", 1),
         ("ratecast_reconcile_delivered_seconds", "Delivered media time", "delivered_ms", 1000),
         ("ratecast_reconcile_charged_seconds", "Charged watched time", "charged_ms", 1000),
         ("ratecast_reconcile_missing_seconds", "Delivered less watched", "missing_ms", 1000),
-    ):
-        lines += [f"# HELP {name} {what}.", f"# TYPE {name} gauge"]
-        for verdict, sums in totals(found).items():
-            value = sums[column] if unit == 1 else f"{sums[column] / unit:.3f}"
-            lines.append(f'{name}{{verdict="{verdict}"}} {value}')
-    return "\n".join(lines) + "\n"
+    )
+    return verdict_gauges(gauges, totals(found))
