@@ -46,6 +46,7 @@ STATES = ("", "playing", "starting", "paused", "stalled", "seeking", "stopped")
 HAS_PLAYHEAD = 1  # bit of `flags`
 
 ACCOUNT_CHARACTERS_MAX = 128
+TEXT_BYTES_MAX = 512  # of UTF-8, in every other text of a record
 TIME_MS_MIN = -62_135_510_400_000  # 0001-01-02; a day inside what a calendar can hold
 TIME_MS_MAX = 253_402_128_000_000  # 9999-12-30
 PLAYHEAD_MS_MAX = 10**15  # magnitude

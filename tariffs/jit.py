@@ -1,9 +1,9 @@
 """The one way that this project compiles a function to machine code.
 
-Compiled code is cached in a folder named by a digest of every source file that may hold compiled
-functions. The compiler's own cache watches only the file of the outermost function, so an edited
-callee in another file would go on in its old form, and a charge with it; a new digest starts an
-empty cache instead.
+Compiled code is cached in a folder named by a digest of the function's source file and of every
+source file that it imports, directly or not. The compiler's own cache watches only the file of the
+outermost function, so an edited callee in another file would go on in its old form, and a charge
+with it. The names hold no path: two checkouts with the same sources share their compiled code.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import types
-from numba.core import compiler_lock
+from numba.core import caching, compiler_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,31 +38,80 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("tariffs", "rating", "ingest")
-UNCOMPILED = {"runtime", "adapters", "cdn", "gateway", "kafka"}  # no compiled code there
+IMPORT = re.compile(
+    r"^[ \t]*from ([\w.]+) import (?:\(([^)]*)\)|([^\n]*))|^[ \t]*import ([\w.]+)", re.MULTILINE
+)
 
 
-def source_digest() -> str:
-    """A digest of the sources of the folders that hold compiled functions."""
-    digest = hashlib.blake2b(digest_size=8)
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if UNCOMPILED.isdisjoint(path.relative_to(ROOT).parts):
-                digest.update(path.name.encode() + path.read_bytes())
+def _source_of(module: str) -> Path | None:
+    """The file of one of the project's modules; None for anything else."""
+    path = ROOT.joinpath(*module.split("."))
+    named = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in named if file.is_file()), None)
+
+
+@cache
+def _imports_of(source: Path) -> frozenset[Path]:
+    """The project's own files that a source file imports."""
+    modules: set[str] = set()
+    for package, several, one, plain in IMPORT.findall(source.read_text(encoding="utf-8")):
+        modules.add(package or plain)
+        names = re.sub(r"#[^\n]*", "", several or one).split(",")
+        modules.update(f"{package}.{name.split()[0]}" for name in names if package and name.split())
+    return frozenset(file for module in modules if (file := _source_of(module)))
+
+
+@cache
+def source_digest(source: Path) -> str:
+    """A digest of a source file and of all of the project's files that it leads to."""
+    found, waiting = {source}, [source]
+    while waiting:
+        new = _imports_of(waiting.pop()) - found
+        found |= new
+        waiting += new
+    digest = hashlib.blake2b(digest_size=12)
+    for path in sorted(found):
+        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
 def cache_folder() -> Path:
-    """Where compiled code is kept: $RATECAST_CACHE_DIR, or the user's cache folder."""
+    """Where compiled code is kept: $RATECAST_CACHE_DIR, or the user's cache folder.
+
+    Whoever can write there decides what the rater computes, so nobody else may.
+    """
     named = os.environ.get("RATECAST_CACHE_DIR")
     home = Path(named or os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     folder = home if named else home / "ratecast"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
-        folder = Path(tempfile.gettempdir()) / f"ratecast-{os.getuid()}"
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder / source_digest()
+        folder = Path(tempfile.mkdtemp(prefix="ratecast-"))
+    return folder
+
+
+class _BySources(caching._CacheLocator):  # noqa: SLF001 - numba's own hook
+    """Tells the compiler where a function's compiled code is kept, and when it is out of date."""
+
+    def __init__(self, line: int, source: Path) -> None:
+        self._line = line
+        self._name = f"{source.stem}-{source_digest(source)}"
+
+    def get_cache_path(self) -> str:
+        return str(CACHE / self._name)
+
+    def get_source_stamp(self) -> str:
+        return self._name
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> _BySources | None:
+        source = Path(file).resolve()
+        return (
+            cls(function.__code__.co_firstlineno, source) if source.is_relative_to(ROOT) else None
+        )
 
 
 COMPILER_LOCK: Any = compiler_lock.global_compiler_lock
@@ -96,7 +147,7 @@ class _CompilerLock:
 CACHE = cache_folder()
 LOCK = _CompilerLock(CACHE)
 COMPILER: Any = numba  # its types cover too little of what is used here
-COMPILER.config.CACHE_DIR = str(CACHE)
+caching.CacheImpl._locator_classes.insert(0, _BySources)  # noqa: SLF001 - as above
 
 
 def _plain(argument: Any) -> Any:

@@ -56,7 +56,7 @@ def chromium() -> str:
     """The path of a Chromium; the test fails where there is none and none can be fetched."""
     if named := os.environ.get("RATECAST_TEST_BROWSER"):
         return named
-    folder = cache_folder().parent / "chromium"  # whatever the sources are
+    folder = cache_folder() / "chromium"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two tests may want one at once

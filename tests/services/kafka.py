@@ -116,7 +116,7 @@ def found_java() -> str:
 def kafka_jars() -> Path:
     """The folder of the broker's jars, fetched where they are not there. Raises: ServiceMissing."""
     digest = hashlib.blake2b(POM.read_bytes(), digest_size=6).hexdigest()
-    jars = cache_folder().parent / f"kafka-{digest}"
+    jars = cache_folder() / f"kafka-{digest}"
     with locked(jars.with_suffix(".lock")):
         if not jars.is_dir():
             fetch_jars(jars)
