@@ -8,20 +8,26 @@ SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Install what a file pins, by hash, and say what comes over the network.
+install = $(PIP) install --no-input --progress-bar off --require-hashes --only-binary :all: --requirement $(1) \
+	| awk '/^ *(Downloading|Using cached)/ {print "  " $$NF, $$(NF - 1), $$(NF - 2)} /^Installing/ {print "  installing"} {fflush()}'
 BENCHMARKS := $(filter-out $(addprefix benchmarks/,report.py crowd.py simulated.py usage_topic.py worker_baselines.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_ROOT_USER_ACTION := ignore
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled demo test worlds check bench bench-smoke torture format lint types contracts lock
+.PHONY: help setup compiled demo test worlds check bench bench-smoke torture format lint types contracts audit lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(VENV)/project.stamp ## make .venv with everything pinned; quick when nothing changed
+setup: $(VENV)/development.stamp ## make .venv with everything pinned; quick when nothing changed
 
-demo: setup ## simulate, rate and explain an evening of 20,000 households
+demo: $(VENV)/project.stamp ## simulate, rate and explain an evening of 20,000 households
 	@$(BIN)/ratecast demo
 
 compiled: setup
@@ -65,21 +71,34 @@ types: setup ## check the types
 contracts: setup ## check who imports whom
 	@$(BIN)/lint-imports
 
+audit: setup ## look for pinned versions, and lower bounds, with known holes
+	@$(BIN)/python deploy/audit.py
+
 lock: setup ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --output-file=requirements.txt pyproject.toml
 	@$(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --all-build-deps --only-build-deps --constraint=requirements.txt --output-file=requirements-build.txt pyproject.toml
+	@$(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --extra=dev --constraint=requirements.txt --output-file=requirements-dev.txt pyproject.toml
 
-$(VENV)/packages.stamp: requirements-dev.txt
+# What rating needs, and no more: some 210 MB of wheels, none of which asks for a compiler.
+$(VENV)/runtime.stamp: requirements.txt requirements-build.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)'; install Debian's package python3, or name yours: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ratecast needs Python 3.11 or newer and '$(PYTHON)' is older; install Debian's package python3 (bookworm or later), or name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make a virtual environment; install Debian's package python3-venv" >&2; exit 1; }
-	@echo "Making $(VENV) (a minute or two, once)"
+	@echo "Making $(VENV): some 210 MB of packages are downloaded once, which takes a minute or two"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@$(call install,requirements-build.txt)
+	@$(call install,requirements.txt)
 	@touch $@
 
-$(VENV)/project.stamp: $(VENV)/packages.stamp pyproject.toml
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+$(VENV)/project.stamp: $(VENV)/runtime.stamp pyproject.toml
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What building and testing need besides.
+$(VENV)/development.stamp: $(VENV)/project.stamp requirements-dev.txt
+	@echo "Adding to $(VENV) what tests need"
+	@$(call install,requirements-dev.txt)
 	@touch $@
