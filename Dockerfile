@@ -5,10 +5,10 @@
 FROM python:3.12-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/ratecast
-COPY requirements.txt requirements-dev.txt ./
+COPY requirements.txt requirements-build.txt ./
 # What runs, pinned by hash; and beside it what builds the wheel, which stays behind in this stage.
 RUN /opt/ratecast/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt \
-    && pip install --no-cache-dir --require-hashes --requirement requirements-dev.txt
+    && pip install --no-cache-dir --require-hashes --requirement requirements-build.txt
 COPY . .
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/ratecast/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
@@ -21,11 +21,11 @@ RUN useradd --create-home ratecast \
     && install --directory --owner=ratecast /var/cache/ratecast /work
 USER ratecast
 # A small evening compiles all that rating needs, so that no container compiles it again. The cache
-# is for the kind of processor that built the image; on another the first run compiles once more,
-# as whatever user the container is given.
+# is for the kind of processor that built the image; on another the first run compiles once more.
+# Nobody but its owner may write it; whatever other user a container is given works on a copy.
 RUN ratecast demo --households 50 --hours 0.5 --folder /tmp/demo \
     && rm -r /tmp/demo \
-    && chmod -R a+rwX /var/cache/ratecast
+    && chmod -R go-w,a+rX /var/cache/ratecast
 WORKDIR /work
 # The first process of a container does not hear SIGTERM unless it asks for it, as servers do. Ctrl-C
 # ends every command in good order.

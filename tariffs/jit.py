@@ -8,10 +8,13 @@ with it. The names hold no path: two checkouts with the same sources share their
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import re
+import shutil
+import stat
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -78,15 +81,31 @@ def source_digest(source: Path) -> str:
 def cache_folder() -> Path:
     """Where compiled code is kept: $RATECAST_CACHE_DIR, or the user's cache folder.
 
-    Whoever can write there decides what the rater computes, so nobody else may.
+    Whoever can write there decides what the rater computes, so nobody else may. A folder that this
+    user cannot write, as in a container that runs as somebody else, is used by a copy of it.
     """
     named = os.environ.get("RATECAST_CACHE_DIR")
     home = Path(named or os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     folder = home if named else home / "ratecast"
-    try:
+    with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="ratecast-"))
+    return folder if os.access(folder, os.W_OK) else _own_copy(folder)
+
+
+def _own_copy(of: Path) -> Path:
+    """A folder of this user's beside the temporary files, with what `of` holds."""
+    folder = Path(tempfile.gettempdir()) / f"ratecast-{os.getuid()}"
+    made = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
+    if of.is_dir():
+        shutil.copytree(of, made, dirs_exist_ok=True)
+    made.chmod(0o700)  # copying took the mode of the other
+    try:
+        made.rename(folder)
+    except OSError:  # there is one
+        found = folder.lstat()
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            return made
+        shutil.rmtree(made)
     return folder
 
 

@@ -51,3 +51,21 @@ def test_what_a_source_does_not_lead_to_leaves_it_compiled(checkout: Path) -> No
 def test_nobody_else_may_write_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATECAST_CACHE_DIR", str(tmp_path / "cache"))
     assert jit.cache_folder().stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_cannot_be_written_is_used_by_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "image"
+    image.mkdir()
+    (image / "code").write_text("compiled")
+    monkeypatch.setenv("RATECAST_CACHE_DIR", str(image))
+    monkeypatch.setattr(jit.os, "access", lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr(jit.tempfile, "tempdir", str(tmp_path))
+    folder = jit.cache_folder()
+    assert folder != image
+    assert (folder / "code").read_text() == "compiled"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert jit.cache_folder() == folder, "one copy serves all"
+    folder.chmod(0o770)
+    assert jit.cache_folder() != folder, "what others may write is not believed"

@@ -94,6 +94,7 @@ def test_compose_is_whole() -> None:
     document = compose()
     services = document["services"]
     assert services["worker"]["deploy"]["replicas"] == 2
+    assert [name for name, service in services.items() if "build" in service] == ["topics"]
     for name, service in services.items():
         image, _, tag = service["image"].rpartition(":")
         assert image == "" or (tag and tag != "latest"), f"{name}: {service['image']} has no tag"
@@ -109,6 +110,8 @@ def test_compose_is_whole() -> None:
                 assert source in document["volumes"]
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:"), f"{name}: {port} is open to the network"
+            host = re.fullmatch(r"127\.0\.0\.1:\$\{RATECAST_[A-Z]+_PORT:-\}:\d+", port)
+            assert host, f"{name}: {port} may be taken on this machine already"
 
 
 def test_the_simulators_book_is_the_workers() -> None:
@@ -124,10 +127,13 @@ def test_prometheus_looks_where_the_processes_answer() -> None:
     scrape = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yaml").read_text())
     (job,) = scrape["scrape_configs"]
     assert job["job_name"] == "ratecast"
-    (found,) = job["dns_sd_configs"]
-    for name in found["names"]:
+    measured, gateways = job["dns_sd_configs"]
+    assert measured["names"] == ["worker", "publisher"]
+    for name in measured["names"]:
         address = services[name]["environment"]["RATECAST_METRICS"]
-        assert address == f"0.0.0.0:{found['port']}"
+        assert address == f"0.0.0.0:{measured['port']}"
+    assert gateways["names"] == ["gateway"]
+    assert f"--listen 0.0.0.0:{gateways['port']}" in services["gateway"]["command"]
     mounted = " ".join(services["prometheus"]["volumes"])
     assert all(f":{path}:" in mounted for path in scrape["rule_files"])
 
@@ -162,8 +168,50 @@ def test_a_pod_runs_a_command_that_there_is(
         if kind in container:
             assert container[kind]["httpGet"]["path"] in PROBES
             assert container[kind]["httpGet"]["port"] == container["ports"][0]["name"]
-    ports = [each["containerPort"] for each in container.get("ports", [])]
-    assert all(config["data"]["RATECAST_METRICS"].endswith(f":{port}") for port in ports)
+    ports = {each["name"]: each["containerPort"] for each in container.get("ports", [])}
+    listening = {
+        "metrics": config["data"]["RATECAST_METRICS"].rpartition(":")[2],
+        "http": " ".join(container["args"]).partition("--listen 0.0.0.0:")[2].partition(" ")[0],
+    }
+    assert all(listening[name] == str(port) for name, port in ports.items())
+
+
+@pytest.mark.parametrize("pod", pods())
+def test_a_pod_may_do_no_more_than_it_needs(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "memory" in container["resources"]["limits"]
+    assert {"name": "scratch", "mountPath": "/tmp"} in container["volumeMounts"]
+    assert {"name": "scratch", "emptyDir": {}} in pod["volumes"]
+
+
+def test_every_port_is_open_to_those_who_need_it_and_to_nobody_else() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in of_kind("NetworkPolicy")}
+    assert policies["ratecast"]["podSelector"]["matchLabels"] == {"app": "ratecast"}
+    assert policies["ratecast"]["policyTypes"] == ["Ingress", "Egress"]
+    listening = {
+        port["containerPort"]
+        for each in of_kind("Deployment", "StatefulSet")
+        for container in each["spec"]["template"]["spec"]["containers"]
+        for port in container.get("ports", [])
+    }
+    opened = {
+        port["port"]
+        for policy in policies.values()
+        for rule in policy.get("ingress", [])
+        for port in rule["ports"]
+    }
+    assert opened == listening
+    for policy in policies.values():
+        for rule in [*policy.get("ingress", []), *policy.get("egress", [])]:
+            assert rule.get("from") or rule.get("to"), "nobody is let in or out by default"
 
 
 @pytest.mark.parametrize("pod", pods())
@@ -181,10 +229,11 @@ def test_every_file_that_a_pod_names_is_mounted(pod: dict[str, Any]) -> None:
     files = {
         f"{mount['mountPath']}/{name}"
         for mount in container["volumeMounts"]
+        if mount["name"] != "scratch"
         for name in held[sources[mount["name"]]]
     }
     texts = [str(word) for word in container["args"]]
-    for folder in {mount["mountPath"] for mount in container["volumeMounts"]}:
+    for folder in {mount["mountPath"] for mount in container["volumeMounts"]} - {"/tmp"}:
         every = [*texts, *(str(text) for content in held.values() for text in content.values())]
         named = {
             path for text in every for path in re.findall(rf"{re.escape(folder)}/[\w.-]+", text)
