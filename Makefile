@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Install what a file pins, by hash, and say what comes over the network.
 install = $(PIP) install --no-input --progress-bar off --require-hashes --only-binary :all: --requirement $(1) \
-	| awk '/^ *(Downloading|Using cached)/ {print "  " $$NF, $$(NF - 1), $$(NF - 2)} /^Installing/ {print "  installing"} {fflush()}'
+	| awk '/^ *(Downloading|Using cached).*MB\)/ {split($$NF == "MB)" ? $$(NF - 2) : $$2, part, "-"); print "  " part[1], part[2], $$(NF - 1), $$NF} \
+		/^Installing/ {print "  installing"} {fflush()}'
 BENCHMARKS := $(filter-out $(addprefix benchmarks/,report.py crowd.py simulated.py usage_topic.py worker_baselines.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_ROOT_USER_ACTION := ignore
