@@ -23,6 +23,7 @@ from uuid import uuid4
 import polars as pl
 import pyarrow as pa
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from patience import PATIENCE_S
 
 from ingest.json_lines import decode_lines
 from rating.rater import Rater
@@ -321,7 +322,7 @@ class Worker:
     def stop(self) -> int:
         """End it in good order. Returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
     @property
     def ended_itself(self) -> bool:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import polars as pl
 import pytest
 import stored
+from patience import PATIENCE_S
 from polars.testing import assert_frame_equal
 from psycopg.conninfo import conninfo_to_dict
 from stored import HOUR_MS, NOON_MS
@@ -92,7 +93,7 @@ def test_a_claim_ends_with_the_program_that_made_it(store: BillingStore) -> None
     assert store.claim("work") is None
     other.send_signal(signal.SIGKILL)
     other.wait()
-    give_up_s = time.monotonic() + 10
+    give_up_s = time.monotonic() + PATIENCE_S
     while (claim := store.claim("work")) is None:
         assert time.monotonic() < give_up_s
         time.sleep(0.05)

@@ -14,6 +14,7 @@ import pytest
 import stored
 from click.testing import CliRunner
 from kafka.admin import KafkaAdminClient, NewTopic
+from patience import PATIENCE_S
 from stored import NOON_MS
 
 from rating.runtime.cli import main
@@ -28,7 +29,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def example(name: str, *words: str) -> list[str]:
     command = [sys.executable, str(EXAMPLES / name), *words, "--idle-s", "5"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

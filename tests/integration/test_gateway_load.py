@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from patience import PATIENCE_S
 from services.gateway import RunningGateway
 
 from ingest.gateway.key_file import changed_keys, create_api_key
@@ -50,7 +51,9 @@ async def keep_sending(
     """Send until told to stop; `answered` gets each session and number that was acknowledged."""
     headers = {"Authorization": f"Bearer {running.key}"}
     number = 0
-    async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=10) as client:
+    async with httpx.AsyncClient(
+        base_url=running.url, headers=headers, timeout=PATIENCE_S
+    ) as client:
         while not until.is_set():
             size = random.choice((1, 3, 30))
             records = [view(sender, number + each) for each in range(size)]

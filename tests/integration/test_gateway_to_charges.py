@@ -17,6 +17,7 @@ from aiokafka.partitioner import murmur2
 from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.structs import TopicPartition
+from patience import PATIENCE_S
 from services.gateway import COMMAND, ROOT, RunningGateway, environment
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def test_a_players_viewing_is_charged_while_it_goes_on(tmp_path: Path) -> None:
     report_viewing(running, token, "sport-hd", start_ms)
     wait_until(lambda: records_rated(tmp_path / "bills.db") == 5)
     rating.send_signal(signal.SIGTERM)
-    summary = json.loads(rating.communicate(timeout=60)[0])
+    summary = json.loads(rating.communicate(timeout=PATIENCE_S)[0])
     assert rating.returncode == 0
     assert running.stop() == 0
     assert summary["counts"]["watched_ms"] == 90_000
@@ -110,7 +111,7 @@ def test_a_players_viewing_is_charged_by_a_worker_on_kafka(
     report_viewing(running, token, "tv4", start_ms)
     wait_until(lambda: watched_ms(store) == 90_000)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(60) == 0
+    assert worker.wait(PATIENCE_S) == 0
     assert running.stop() == 0
 
 
@@ -158,7 +159,9 @@ async def send_until_killed(running: RunningGateway) -> set[int]:
     headers = {"Authorization": f"Bearer {running.key}"}
 
     async def send(first: int) -> None:
-        async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=20) as client:
+        async with httpx.AsyncClient(
+            base_url=running.url, headers=headers, timeout=PATIENCE_S
+        ) as client:
             for at in range(first, first + 100_000, 20):
                 records = [
                     {
@@ -185,7 +188,7 @@ async def send_until_killed(running: RunningGateway) -> set[int]:
 
     senders = [asyncio.create_task(send(number * 1_000_000)) for number in range(6)]
     await asyncio.sleep(1.5)
-    await asyncio.wait_for(enough.wait(), 60)
+    await asyncio.wait_for(enough.wait(), PATIENCE_S)
     running.process.send_signal(signal.SIGKILL)
     await asyncio.gather(*senders)
     return acknowledged

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from patience import PATIENCE_S
 from services import kafka as service
 from services.keeper import keep
 
@@ -55,7 +56,7 @@ def test_a_kept_server_ends_with_the_process_that_it_is_kept_for(tmp_path: Path)
     server_pid = int(log.read_text())
     run.kill()
     run.wait()
-    give_up_s = time.monotonic() + 10
+    give_up_s = time.monotonic() + PATIENCE_S
     while folder.exists() and time.monotonic() < give_up_s:
         time.sleep(0.01)
     assert not folder.exists()

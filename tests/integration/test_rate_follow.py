@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 import scenes
+from patience import PATIENCE_S
 from services.gateway import COMMAND, environment
 from services.website import BOOK
 
@@ -67,7 +68,7 @@ def test_what_is_open_is_shown_before_it_ends(tmp_path: Path) -> None:
         wait_until(lambda: in_parquet(lake) == ["done"], 30)
         assert rating.poll() is None
         rating.send_signal(signal.SIGTERM)
-    summary = json.loads(rating.communicate(timeout=60)[0])
+    summary = json.loads(rating.communicate(timeout=PATIENCE_S)[0])
     assert rating.returncode == 0
     assert summary["sessions_open"] == 1
     assert open_sessions(store) == {"open": 60_000}

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
+from patience import PATIENCE_S
 from services.kafka import Kafka
 from stored import NOON_MS
 
@@ -32,7 +33,7 @@ from sinks.store import StoreMissing, open_store
 from sinks.topics.publisher import TOPICS, PublishError, TopicPublisher, cursor_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kafka.consumer.fetcher import ConsumerRecord
 
@@ -135,9 +136,11 @@ def ignore(published: Published) -> None:
     """Nobody asks how far it is."""
 
 
-def publish_all(store: BillingStore, address: str, prefix: str) -> dict[Any, int]:
+def publish_all(
+    store: BillingStore, address: str, prefix: str, kinds: Sequence[Any] = TOPICS
+) -> dict[Any, int]:
     access = KafkaAccess.read(address)
-    return asyncio.run(publish_once(store, access, TOPICS, ignore, prefix=prefix))
+    return asyncio.run(publish_once(store, access, kinds, ignore, prefix=prefix))
 
 
 def ratecast(*words: str | Path) -> Result:
@@ -215,7 +218,11 @@ def test_a_second_run_sends_what_is_new(
 def test_a_repeat_after_a_crash_carries_the_same_id(
     store: BillingStore, kafka_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker acknowledged, and the publisher died before it moved the cursor."""
+    """The broker acknowledged, and the publisher died before it moved the cursor.
+
+    One topic alone: the first of several that died would take the others along before the broker
+    has their messages.
+    """
     fill(store, commits=1)
 
     def dies(*given: Any) -> None:
@@ -223,9 +230,9 @@ def test_a_repeat_after_a_crash_carries_the_same_id(
 
     monkeypatch.setattr(type(store), "set_cursor", dies)
     with pytest.raises(SystemError):
-        publish_all(store, kafka_address, prefix)
+        publish_all(store, kafka_address, prefix, ["charges"])
     monkeypatch.undo()
-    publish_all(store, kafka_address, prefix)
+    publish_all(store, kafka_address, prefix, ["charges"])
     records = read_topic(kafka_address, f"{prefix}charges")
     by_id: dict[str, set[bytes]] = {}
     for record in records:
@@ -308,7 +315,7 @@ def following(
         process.wait()
 
 
-def wait_for_cursor(store: BillingStore, topic: str, seq: int, seconds: float = 30) -> None:
+def wait_for_cursor(store: BillingStore, topic: str, seq: int, seconds: float = PATIENCE_S) -> None:
     give_up_s = time.monotonic() + seconds
     while (cursor := store.cursor(cursor_name(topic))) is None or cursor.seq < seq:
         assert time.monotonic() < give_up_s, f"{topic} is at {cursor}, not at {seq}"
@@ -330,7 +337,7 @@ def test_following_publishers_killed_at_random_miss_nothing_and_hand_over(
             store.commit(stored.commit(20, charges=stored.many_charges(300, seed=2)))
             wait_for_cursor(store, topic, 3600)
             two.send_signal(signal.SIGTERM)
-            assert two.wait(20) == 0
+            assert two.wait(PATIENCE_S) == 0
     seen = {value["seq"] for value in values_of(read_topic(kafka_address, topic))}
     assert seen == set(range(1, 3601))
 
@@ -442,7 +449,7 @@ def test_a_broker_killed_in_the_midst_costs_nothing(tmp_path: Path, store: Billi
                 store.commit(stored.commit(10 * number, charges=charges))
             time.sleep(0.3)
             broker.start()
-            wait_for_cursor(store, "charges", 3200, seconds=60)
+            wait_for_cursor(store, "charges", 3200)
             assert publisher.poll() is None
         seqs = [value["seq"] for value in values_of(read_topic(broker.address, "charges"))]
     assert sorted(seqs) == list(range(1, 3201))
@@ -476,7 +483,7 @@ def test_workers_publish_what_they_rate(
     workers = [running(*words, "--metrics", f"127.0.0.1:{port}"), running(*words)]
     try:
         records = len(log.read_bytes().splitlines())
-        give_up_s = time.monotonic() + 90
+        give_up_s = time.monotonic() + PATIENCE_S
         with open_store_when_there(postgres_url, give_up_s) as store:
             while store.summary().counts.get("records", 0) < records:
                 assert time.monotonic() < give_up_s
@@ -496,7 +503,7 @@ def test_workers_publish_what_they_rate(
             time.sleep(0.2)
         for worker in workers:
             worker.send_signal(signal.SIGTERM)
-        assert [worker.wait(30) for worker in workers] == [0, 0]
+        assert [worker.wait(PATIENCE_S) for worker in workers] == [0, 0]
     finally:
         for worker in workers:
             worker.kill()
@@ -505,7 +512,7 @@ def test_workers_publish_what_they_rate(
 
 def figures_at(port: int) -> str:
     """What a worker tells Prometheus."""
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answered:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answered:
         return str(answered.read().decode())
 
 

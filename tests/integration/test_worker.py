@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
+from patience import PATIENCE_S
 from services.kafka import Kafka
 from services.postgres import PostgresServer, fresh_database
 from services.proxy import CutProxy, through
@@ -261,7 +262,7 @@ def test_the_network_swallows_what_worker_and_database_say(
 def ended(scene: WorkerScene, *options: str) -> tuple[int, str]:
     """The exit code of a worker that cannot go on, and what it said last."""
     worker = scene.start(*options)
-    code = worker.process.wait(30)
+    code = worker.process.wait(PATIENCE_S)
     return code, worker.log.read_text().splitlines()[-1]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from patience import PATIENCE_S
 from services.gateway import COMMAND, RunningGateway, environment
 
 from ingest.gateway.keys import read_keys
@@ -50,7 +51,7 @@ class Operator:
         self.gateway.stop()
         if self._rater.poll() is None:
             self._rater.send_signal(signal.SIGTERM)
-            self._rater.wait(60)
+            self._rater.wait(PATIENCE_S)
 
     @property
     def said(self) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from patience import PATIENCE_S
 
 from ingest.gateway.key_file import changed_keys, create_api_key, create_signing_key
 from ingest.gateway.keys import SCOPES
@@ -87,7 +88,7 @@ class RunningGateway:
         headers = (
             {"Authorization": f"Bearer {credentials or self.key}"} if credentials != "" else {}
         )
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S, **options)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait; returns the exit code."""
@@ -97,7 +98,7 @@ class RunningGateway:
 
     def wait(self) -> int:
         """Wait for its end; returns the exit code."""
-        code = self.process.wait(40)
+        code = self.process.wait(PATIENCE_S)
         self._reader.join(5)
         return code
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from patience import PATIENCE_S
 from services.keeper import die_with_parent, keep, run_pid
 
 from tariffs.jit import cache_folder
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 POM = Path(__file__).with_name("kafka-pom.xml")
 JAVA_PACKAGE = "openjdk-17-jre-headless"
 JAVA_MIN = 17
-START_S_MAX = 60
+START_S_MAX = PATIENCE_S
 STARTED = b"Kafka Server started"
 BROKER_PROPERTIES = """\
 process.roles=broker,controller
@@ -276,7 +277,7 @@ class Kafka:
             return
         self._broker.send_signal(signal.SIGTERM)
         try:
-            self._broker.wait(10)
+            self._broker.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 import stored
 import yaml
+from patience import PATIENCE_S
 
 from ingest.gateway.metrics import Metrics as GatewayMetrics
 from rating.runtime.metrics import OTHER, REASONS_MAX, Metrics
@@ -196,7 +197,7 @@ def test_every_alert_is_tried_both_ways() -> None:
 
 def ask(port: int, path: str) -> tuple[int, str]:
     try:
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answered:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_S) as answered:
             return answered.status, answered.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()

