@@ -566,7 +566,7 @@ class ReferenceRater:
         order.charge = charge_of(("purchase", account.id, order_id), line, who)
         self.charges.append(order.charge)
         self._signal("order.accepted", account, time, order_id)
-        if prepaid:
+        if prepaid and total > 0:
             self._debit(account, plan, total, time)
         return "applied"
 
