@@ -19,7 +19,10 @@ from ingest.suspended import TYPE as SUSPENDED_TYPE
 from ingest.suspended import read_suspended
 from rating.schemas import (
     ACCOUNT_CHARACTERS_MAX,
+    HAS_BILL_DAY,
     HAS_PLAYHEAD,
+    HAS_RECEIVED,
+    HAS_REGION,
     MALFORMED,
     PLAYHEAD_MS_MAX,
     RATE_MILLI_MAX,
@@ -238,17 +241,29 @@ def read_rest(fields: dict[str, Any], usage: UsageRecord) -> None:
     type_ = text_of(fields, "type")
     if type_ not in TEXTS_OF_TYPES:
         raise MalformedError(not_one_of("type", type_, RECORD_TYPES[1:]))
-    usage.received_ms = time_of(fields, "received") if "received" in fields else usage.time_ms
+    usage.received_ms = usage.time_ms
+    if "received" in fields:
+        usage.received_ms = time_of(fields, "received")
+        usage.flags = HAS_RECEIVED
     for text, (name, need) in TEXTS_OF_TYPES[type_].items():
         if name in fields or need == REQUIRED:
             usage.texts[text] = text_of(fields, name, may_be_empty=need == MAY_BE_EMPTY)
     if type_ == "view":
         read_view(fields, usage)
-    elif type_ == "account.open" and "bill_day" in fields:
-        usage.bill_day = int_of(fields, "bill_day", 1, BILL_DAY_MAX)
+    elif type_ == "account.open":
+        read_opening(fields, usage)
     elif type_ == "balance.topup":
         usage.amount_micros = amount_of(fields)
     usage.type = RECORD_TYPES.index(type_)
+
+
+def read_opening(fields: dict[str, Any], usage: UsageRecord) -> None:
+    """What only an `account.open` has."""
+    if "region" in fields:
+        usage.flags |= HAS_REGION
+    if "bill_day" in fields:
+        usage.bill_day = int_of(fields, "bill_day", 1, BILL_DAY_MAX)
+        usage.flags |= HAS_BILL_DAY
 
 
 def read_view(fields: dict[str, Any], usage: UsageRecord) -> None:
@@ -259,7 +274,7 @@ def read_view(fields: dict[str, Any], usage: UsageRecord) -> None:
     usage.state = STATES.index(state)
     if "playhead_ms" in fields:
         usage.playhead_ms = int_of(fields, "playhead_ms", -PLAYHEAD_MS_MAX, PLAYHEAD_MS_MAX)
-        usage.flags = HAS_PLAYHEAD
+        usage.flags |= HAS_PLAYHEAD
     if "rate" in fields:
         usage.rate_milli = rate_of(fields)
 

@@ -38,7 +38,10 @@ from rating.schemas import (
     ACCOUNT_CHARACTERS_MAX,
     ACCOUNT_OPEN,
     BALANCE_TOPUP,
+    HAS_BILL_DAY,
     HAS_PLAYHEAD,
+    HAS_RECEIVED,
+    HAS_REGION,
     MALFORMED,
     PLAYHEAD_MS_MAX,
     RATE_MILLI_MAX,
@@ -106,6 +109,7 @@ TYPE, TIME, RECEIVED, ACCOUNT = 1, 2, 3, 4
 STATE = FIELDS.index("state")
 PLAYHEAD = FIELDS.index("playhead_ms")
 RATE = FIELDS.index("rate")
+REGION = FIELDS.index("region")
 BILL_DAY = FIELDS.index("bill_day")
 AMOUNT = FIELDS.index("amount")
 
@@ -675,12 +679,12 @@ def fill_row(raw: Bytes, rows: Any, row: int, words: Any, seen: int, found: Ints
     usage.received_ms = received_ms
     usage.rate_milli = 1000
     usage.bill_day = 1
+    if (seen >> RECEIVED) & 1:
+        usage.flags = HAS_RECEIVED
     if type_ == VIEW and not fill_view(raw, usage, seen, found):
         return False
-    if type_ == ACCOUNT_OPEN and (seen >> BILL_DAY) & 1:
-        if not 1 <= found[BILL_DAY, 0] <= BILL_DAY_MAX:
-            return False
-        usage.bill_day = found[BILL_DAY, 0]
+    if type_ == ACCOUNT_OPEN and not fill_opening(usage, seen, found):
+        return False
     if type_ == BALANCE_TOPUP:
         if (seen >> AMOUNT) & 1 == 0:
             return False
@@ -689,6 +693,19 @@ def fill_row(raw: Bytes, rows: Any, row: int, words: Any, seen: int, found: Ints
             return False
         usage.amount_micros = amount_micros
     usage.type = type_
+    return True
+
+
+@inlined
+def fill_opening(usage: Any, seen: int, found: Ints) -> bool:
+    """Write what only an `account.open` has; False if anything may be wrong."""
+    if (seen >> REGION) & 1:
+        usage.flags |= HAS_REGION
+    if (seen >> BILL_DAY) & 1:
+        if not 1 <= found[BILL_DAY, 0] <= BILL_DAY_MAX:
+            return False
+        usage.bill_day = found[BILL_DAY, 0]
+        usage.flags |= HAS_BILL_DAY
     return True
 
 
@@ -705,7 +722,7 @@ def fill_view(raw: Bytes, usage: Any, seen: int, found: Ints) -> bool:
         if not -PLAYHEAD_MS_MAX <= found[PLAYHEAD, 0] <= PLAYHEAD_MS_MAX:
             return False
         usage.playhead_ms = found[PLAYHEAD, 0]
-        usage.flags = HAS_PLAYHEAD
+        usage.flags |= HAS_PLAYHEAD
     if (seen >> RATE) & 1:
         if not -RATE_MILLI_MAX <= found[RATE, 0] <= RATE_MILLI_MAX:
             return False

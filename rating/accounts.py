@@ -12,6 +12,7 @@ import numpy as np
 from rating.balances import credit, credit_limit
 from rating.jit import int64, jit
 from rating.names import find_name, find_topup, id_hash, intern
+from rating.schemas import HAS_BILL_DAY, HAS_REGION
 from rating.scratch import CURRENCY_MISMATCH, UNKNOWN_PACKAGE
 from rating.state import (
     ACCOUNTS,
@@ -37,12 +38,14 @@ def known_name(s: Any, text: Any, at: int, length: int) -> int:
 
 @jit
 def open_account(s: Any, event: Any, text: Any, account: int) -> int:
-    """Apply an `account.open`, whose plan the book has."""
+    """Apply an `account.open`, whose plan the book has. What it does not name stays."""
     row = accounts(s)[account]
     touch(s, ACCOUNTS, account)
     row.plan = intern(s, text, int64(event.subject_at), int64(event.subject_len))
-    row.region = intern(s, text, int64(event.quality_at), int64(event.quality_len))
-    row.bill_day = event.bill_day
+    if event.flags & HAS_REGION:
+        row.region = intern(s, text, int64(event.quality_at), int64(event.quality_len))
+    if event.flags & HAS_BILL_DAY:
+        row.bill_day = event.bill_day
     return int64(APPLIED)
 
 

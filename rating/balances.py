@@ -17,7 +17,7 @@ from rating.scratch import (
 )
 from rating.state import ACCOUNTS, accounts
 from rating.tables import NONE, touch
-from tariffs.compiled import books, plans
+from tariffs.compiled import plans
 from tariffs.matching import plan_row
 
 
@@ -43,17 +43,23 @@ def exhaust(s: Any, account: int, time_ms: int) -> None:
 
 
 @jit
-def debit_usage(s: Any, account: int, total_micros: int, credit_micros: int, time_ms: int) -> int:
+def debit_usage(
+    s: Any, account: int, total_micros: int, unfunded_micros: int, credit_micros: int, time_ms: int
+) -> int:
     """Take what a piece costs as far as money is there; returns what was paid.
 
-    A total at or below zero is paid back whole.
+    unfunded_micros: of the pieces before it in the scope of the price's counter. A total below
+    zero lowers that first, and only the rest is paid back: no more than was paid.
     """
     if total_micros == 0:
         return int64(0)
     row = accounts(s)[account]
     touch(s, ACCOUNTS, account)
     room = int64(row.balance_micros) + credit_micros
-    paid = min(total_micros, max(int64(0), room)) if total_micros > 0 else total_micros
+    if total_micros > 0:
+        paid = min(total_micros, max(int64(0), room))
+    else:
+        paid = min(int64(0), total_micros + unfunded_micros)
     row.balance_micros -= paid
     row.paid_micros += paid
     if total_micros > 0 and (paid < total_micros or room - paid <= 0):
@@ -64,10 +70,7 @@ def debit_usage(s: Any, account: int, total_micros: int, credit_micros: int, tim
 @jit
 def credit_limit(s: Any, b: Any, book: int, account: int) -> int:
     """The credit limit of the account's plan in a book; 0 where the book lacks the plan."""
-    plan = int64(accounts(s)[account].plan)
-    if plan == NONE:
-        plan = int64(books(b)[book].default_plan)
-    found = plan_row(b, book, plan)
+    found = plan_row(b, book, int64(accounts(s)[account].plan))
     return int64(0) if found == NONE else int64(plans(b)[found].credit_limit_micros)
 
 

@@ -16,21 +16,25 @@ from rating.ahead import is_crowded, read_ahead
 from rating.jit import int64, jit, jit_once
 from rating.names import add_account, find_account, find_session, session_hash
 from rating.orders import cancel, purchase
-from rating.pieces import book_at, matches_full
+from rating.pieces import book_at, first_book_ms, matches_full
+from rating.repeats import CLOCK_AHEAD_MS, TOO_LATE_MS, repeats_short
 from rating.schemas import (
     ACCOUNT_OPEN,
     ACCOUNT_SUBSCRIBE,
     ACCOUNT_UNSUBSCRIBE,
     BALANCE_TOPUP,
+    HAS_RECEIVED,
     MALFORMED,
     ORDER_PURCHASE,
     VIEW,
 )
 from rating.scratch import (
     CLOCK_AHEAD,
+    CLOCK_LEAP,
     LAST_DAY,
     MALFORMED_RECORD,
     NEEDED_DAY,
+    NO_BOOK,
     SUSPENDED_LEN,
     TOO_LATE,
     UNKNOWN_ACCOUNT,
@@ -45,7 +49,9 @@ from rating.sessions import apply_view
 from rating.state import (
     ACCOUNTS,
     CLOCK_MS,
+    CLOCK_UNSET,
     COUNTERS,
+    LEAPT,
     LINES,
     MONEYS,
     NAMES,
@@ -61,14 +67,12 @@ from rating.state import (
     accounts,
     names,
 )
-from rating.tables import NONE, TEXT_CAPACITY, USED, free_rows, hash_text, is_short
+from rating.tables import NONE, TEXT_CAPACITY, USED, free_rows, hash_text, is_short, touch
 from tariffs.blocks import borrowed
 from tariffs.calendar import DAY_MS, has_day
 from tariffs.compiled import CALENDAR_AT, books
 
 WINDOW = 2048  # records looked up ahead; their rows stay in the processor's cache
-CLOCK_AHEAD_MS = 5 * 60_000
-TOO_LATE_MS = 35 * DAY_MS
 
 DONE, NEEDS_ROOM, NEEDS_DAY = range(3)
 
@@ -137,6 +141,34 @@ def apply_other(s: Any, b: Any, book: int, event: Any, text: Any, account: int) 
 
 
 @jit
+def leaps(s: Any, event: Any) -> bool:
+    """Whether a record is more than 35 days past the log clock (section 1)."""
+    clock_ms = s[CLOCK_MS]
+    return bool(clock_ms != CLOCK_UNSET and int64(event.received_ms) > clock_ms + TOO_LATE_MS)
+
+
+@jit
+def apply_record(
+    s: Any, b: Any, book: int, event: Any, text: Any, account: int, session: int, hashed: int
+) -> int:
+    """Apply a record of an account; returns its outcome, or minus a reason to suspend it.
+
+    An account never opened keeps the default plan of its first record that is not suspended.
+    """
+    is_new = accounts(s)[account].plan == NONE
+    if is_new:
+        accounts(s)[account].plan = books(b)[book].default_plan
+        touch(s, ACCOUNTS, account)
+    if event.type == VIEW:
+        outcome = apply_view(s, b, event, text, account, session, hashed)
+    else:
+        outcome = apply_other(s, b, book, event, text, account)
+    if is_new and outcome < 0:
+        accounts(s)[account].plan = NONE
+    return outcome
+
+
+@jit
 def refusal(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> int:
     """Why a record cannot be applied whatever its account's state, or 0 (section 1)."""
     time_ms, clock_ms = int64(event.time_ms), s[CLOCK_MS]
@@ -144,10 +176,12 @@ def refusal(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> i
         return CLOCK_AHEAD
     if time_ms < clock_ms - TOO_LATE_MS:
         return TOO_LATE
+    if event.type != VIEW and time_ms < first_book_ms(b):
+        return NO_BOOK
     if event.type == ACCOUNT_OPEN:
         return 0 if plan_known(s, b, book, event, text) else UNKNOWN_PLAN
-    opened = account != NONE and accounts(s)[account].plan != NONE
-    if not opened and books(b)[book].default_plan == NONE:
+    has_plan = account != NONE and accounts(s)[account].plan != NONE
+    if not has_plan and books(b)[book].default_plan == NONE:
         return UNKNOWN_ACCOUNT
     return 0
 
@@ -177,7 +211,8 @@ def room_short(
         or is_short(s, COUNTERS, window * pieces * steps)
         or free_rows(s, LINES) < window * pieces
         or free_rows(s, MONEYS) < window * pieces
-        or free_rows(s, TALLIES) < 2 * window * pieces
+        or free_rows(s, TALLIES) < 3 * window * pieces
+        or repeats_short(s, window)
         or free_rows(s, STEPS) < (steps + 3) * window * pieces
         or s[TEXTS + USED] + text_bytes > s[TEXTS + TEXT_CAPACITY]
         or s[WORDS + USED] + word_bytes > s[WORDS + TEXT_CAPACITY]
@@ -220,12 +255,19 @@ def apply_window(
             suspend(s, number, MALFORMED_RECORD)
             continue
         time_ms = int64(event.time_ms)
+        leapt = leaps(s, event)
+        if leapt and s[LEAPT] == 0 and event.flags & HAS_RECEIVED == 0:
+            s[LEAPT] = 1
+            s[RECORDS] += 1
+            suspend(s, number, CLOCK_LEAP)
+            continue
         clock_ms = max(s[CLOCK_MS], int64(event.received_ms))
         book = book_at(b, time_ms)
         near = clock_ms - TOO_LATE_MS <= time_ms <= clock_ms + CLOCK_AHEAD_MS
         if near and days_missing(s, b, time_ms, book):
             return number
         s[CLOCK_MS] = clock_ms
+        s[LEAPT] = 1 if leapt else 0
         s[RECORDS] += 1
         account = account_slots(s)[number - first]
         at, length = int64(event.account_at), int64(event.account_len)
@@ -239,14 +281,11 @@ def apply_window(
         hashed = session_hashes(s)[number - first]
         if account == NONE:
             account = add_account(s, text, at, length)
-        if event.type == VIEW:
-            if matches_full(s, pieces, rules_max):
-                forget_matches(s)
-            if account_slots(s)[number - first] == NONE:
-                hashed = session_hash(account, text, event)
-            outcome = apply_view(s, b, event, text, account, session, hashed)
-        else:
-            outcome = apply_other(s, b, book, event, text, account)
+        if matches_full(s, pieces, rules_max):
+            forget_matches(s)
+        if event.type == VIEW and account_slots(s)[number - first] == NONE:
+            hashed = session_hash(account, text, event)
+        outcome = apply_record(s, b, book, event, text, account, session, hashed)
         if outcome < 0:
             suspend(s, number, -outcome)
         else:

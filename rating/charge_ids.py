@@ -35,11 +35,22 @@ def charge_id(name: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
+def charge_name(*parts: str) -> str:
+    """A charge's name: its parts, escaped so that no two names are alike (section 6)."""
+    return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
+
+
 def usage_ids(columns: Mapping[str, pl.Series]) -> pl.Series:
     """The ids of usage charges, from their columns."""
-    parts = [columns[name] for name in (*USAGE_NAME, "rule", "slot")]
+    parts = {name: columns[name] for name in (*USAGE_NAME, "rule", "slot")}
     named = pl.concat_str(pl.lit("usage"), *parts, separator="|")
-    return charge_ids(pl.select(name=named)["name"])
+    names = pl.DataFrame(parts).select(name=named)["name"]
+    if names.str.count_matches(r"[|\\]").sum() != len(names) * len(parts):
+        texts = pl.col(pl.String)
+        escaped = texts.str.replace_all("\\", "\\\\", literal=True)
+        escaped = escaped.str.replace_all("|", "\\|", literal=True)
+        names = pl.DataFrame(parts).with_columns(escaped).select(name=named)["name"]
+    return charge_ids(names)
 
 
 def charge_ids(names: pl.Series) -> pl.Series:

@@ -27,15 +27,24 @@ from tariffs.calendar import CONTENT
 
 
 @jit
-def tally_of(s: Any, session: int, step: int, name: int) -> int:
-    """A counter of the session's segment, at zero where it is new."""
-    owner = sessions(s)[session]
-    slot = int64(owner.tallies)
+def find_tally(s: Any, session: int, step: int, name: int) -> int:
+    """A counter of the session's segment, or NONE."""
+    slot = int64(sessions(s)[session].tallies)
     while slot != NONE:
         row = tallies(s)[slot]
         if row.step == step and row.name == name:
             return slot
         slot = int64(row.next)
+    return int64(NONE)
+
+
+@jit
+def tally_of(s: Any, session: int, step: int, name: int) -> int:
+    """A counter of the session's segment, at zero where it is new."""
+    slot = find_tally(s, session, step, name)
+    if slot != NONE:
+        return slot
+    owner = sessions(s)[session]
     slot = take(s, TALLIES)
     row = tallies(s)[slot]
     row.step = step
@@ -47,8 +56,8 @@ def tally_of(s: Any, session: int, step: int, name: int) -> int:
 
 
 @jit
-def counter_of(s: Any, account: int, step: int, name: int, per: int, period: int) -> int:
-    """A counter of an account and a period (or a content), at zero where it is new."""
+def find_counter(s: Any, account: int, step: int, name: int, per: int, period: int) -> int:
+    """A counter of an account and a period (or a content), or NONE."""
     index = index_of(s, COUNTERS)
     hashed = hash_numbers(account, name, step * 8 + per, period)
     mask = len(index) - 1
@@ -66,6 +75,15 @@ def counter_of(s: Any, account: int, step: int, name: int, per: int, period: int
             ):
                 return slot
         place = (place + 1) & mask
+    return int64(NONE)
+
+
+@jit
+def counter_of(s: Any, account: int, step: int, name: int, per: int, period: int) -> int:
+    """A counter of an account and a period (or a content), at zero where it is new."""
+    slot = find_counter(s, account, step, name, per, period)
+    if slot != NONE:
+        return slot
     slot = take(s, COUNTERS)
     row = counters(s)[slot]
     row.step = step
@@ -74,7 +92,7 @@ def counter_of(s: Any, account: int, step: int, name: int, per: int, period: int
     row.name = name
     row.period = period
     row.value = 0
-    insert(index, hashed, slot)
+    insert(index_of(s, COUNTERS), counter_hash(row), slot)
     if per != CONTENT:
         born(s)[s[BORN_LEN]] = slot
         s[BORN_LEN] += 1

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from rating.charge_ids import charge_id, usage_ids
+from rating.charge_ids import charge_id, charge_name, usage_ids
 from rating.jit import jit
 from rating.names import name_text
 from rating.schemas import (
@@ -25,11 +25,27 @@ from rating.schemas import (
     SIGNALS,
     SUSPENSE,
 )
-from rating.scratch import REASONS, SIGNAL_REASONS, SIGNAL_TYPES
+from rating.scratch import (
+    CLOCK_AHEAD,
+    CLOCK_LEAP,
+    CURRENCY_MISMATCH,
+    REASONS,
+    SIGNAL_REASONS,
+    SIGNAL_TYPES,
+    TOO_LATE,
+    TOO_LATE_TO_OPEN,
+    UNKNOWN_ACCOUNT,
+    UNKNOWN_OFFER,
+    UNKNOWN_ORDER,
+    UNKNOWN_PACKAGE,
+)
+from rating.scratch import NO_BOOK as NO_BOOK_RECORD
+from rating.scratch import UNKNOWN_PLAN as UNKNOWN_PLAN_RECORD
 from rating.snapshot import gather_text
 from rating.state import (
     DECLINED,
     HOUR_MS,
+    NO_BOOK,
     NO_RULE,
     ORDER_STATUS,
     UNKNOWN_PLAN,
@@ -212,7 +228,7 @@ class Gatherer:
         total = sign * int(row["total_micros"])
         terms = next(item for item in self._books[book].offers if item.id == offer)
         return (
-            charge_id(f"{kind}|{account}|{order}"),
+            charge_id(charge_name(kind, account, order)),
             kind,
             account,
             device,
@@ -368,10 +384,7 @@ def _line_taxes(nets: Any, percents_micros: Any, inclusive: Any, taxes: Any) -> 
 
 def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
     """Suspense rows of pieces that could not be priced."""
-    unknown_plan = pl.col("rule_name") == UNKNOWN_PLAN
-    # Plans have names: without one the account was never opened, and this book has no default.
-    unknown_account = unknown_plan & (pl.col("plan") == "")
-    assert frame["rule_name"].is_in([UNKNOWN_PLAN, NO_RULE]).all()
+    assert frame["rule_name"].is_in([UNKNOWN_PLAN, NO_RULE, NO_BOOK]).all()
     detail_plan = pl.format("the book {} has no plan '{}'", "book", "plan")
     detail_rule = pl.format(
         "no rule of plan '{}' in book {} fits content '{}', kind '{}', quality '{}'",
@@ -381,16 +394,15 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
         "kind",
         "quality",
     )
+    unknown_plan = pl.when(pl.col("rule_name") == UNKNOWN_PLAN)
     return frame.select(
-        reason=pl.when(unknown_account)
-        .then(pl.lit("unknown_account"))
-        .when(unknown_plan)
-        .then(pl.lit("unknown_plan"))
+        reason=unknown_plan.then(pl.lit("unknown_plan"))
+        .when(pl.col("rule_name") == NO_BOOK)
+        .then(pl.lit("no_book"))
         .otherwise(pl.lit("no_rule")),
-        detail=pl.when(unknown_account)
-        .then(pl.lit(DETAILS["unknown_account"]))
-        .when(unknown_plan)
-        .then(detail_plan)
+        detail=unknown_plan.then(detail_plan)
+        .when(pl.col("rule_name") == NO_BOOK)
+        .then(pl.lit("it was watched before the first book came into force"))
         .otherwise(detail_rule),
         account="account",
         time="start",
@@ -410,15 +422,21 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 DETAILS = {
-    "clock_ahead": "its time is more than 5 minutes ahead of the log's clock",
-    "too_late": "its time is more than 35 days behind the log's clock",
-    "unknown_account": "the account was never opened, and the book has no default_plan",
-    "unknown_plan": "the book in force at its time has no such plan",
-    "unknown_package": "the book in force at its time has no such package",
-    "currency_mismatch": "the top-up is in another currency than the book in force at its time",
-    "unknown_offer": "the book in force at its time has no such offer, or not in that quality",
-    "unknown_order": "the account has no such order",
+    CLOCK_AHEAD: "its time is more than 5 minutes ahead of the log's clock",
+    CLOCK_LEAP: "it has no `received`, and its time is more than 35 days ahead of the log's clock; "
+    "the clock follows once the next record says so, too",
+    TOO_LATE: "its time is more than 35 days behind the log's clock",
+    TOO_LATE_TO_OPEN: "it would open a session, and its time is further behind the log's clock than "
+    "the book's repeat_s, so it may be a repeat that is forgotten",
+    NO_BOOK_RECORD: "its time is before the first book comes into force",
+    UNKNOWN_ACCOUNT: "the account was never opened, and the book has no default_plan",
+    UNKNOWN_PLAN_RECORD: "the book in force at its time has no such plan",
+    UNKNOWN_PACKAGE: "the book in force at its time has no such package",
+    CURRENCY_MISMATCH: "the top-up is in another currency than the book in force at its time",
+    UNKNOWN_OFFER: "the book in force at its time has no such offer, or not in that quality",
+    UNKNOWN_ORDER: "the account has no such order",
 }
+assert all(number in DETAILS for number in range(2, len(REASONS)))  # beside malformed ones
 
 
 def record_suspense(batch: UsageBatch, scratch: Scratch) -> pl.DataFrame:
@@ -432,7 +450,7 @@ def record_suspense(batch: UsageBatch, scratch: Scratch) -> pl.DataFrame:
     text = batch.text.data
     return pl.DataFrame(
         [
-            _suspended(batch, text, number, event, REASONS[reason])
+            _suspended(batch, text, number, event, reason)
             for (number, reason), event in zip(rows.tolist(), events, strict=True)
         ],
         schema=SUSPENSE,
@@ -441,7 +459,7 @@ def record_suspense(batch: UsageBatch, scratch: Scratch) -> pl.DataFrame:
 
 
 def _suspended(
-    batch: UsageBatch, texts: memoryview, number: int, event: dict[str, int], reason: str
+    batch: UsageBatch, texts: memoryview, number: int, event: dict[str, int], reason: int
 ) -> tuple[Any, ...]:
     """One record's suspense row, in the order of SUSPENSE."""
 
@@ -455,7 +473,7 @@ def _suspended(
     malformed = kind == 0
     before = batch.suspended_before.get(number) if malformed else None
     return (
-        before.reason if before else reason,
+        before.reason if before else REASONS[reason],
         batch.malformed.get(number, "") if malformed else DETAILS[reason],
         text("account"),
         None if malformed and time_ms == 0 else time_ms,

@@ -139,8 +139,6 @@ def purchase(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> 
         return int64(DUPLICATES)
     owner = accounts(s)[account]
     plan = int64(owner.plan)
-    if plan == NONE:
-        plan = int64(books(b)[book].default_plan)
     plan_at = plan_row(b, book, plan)
     if plan_at == NONE:
         return int64(-UNKNOWN_PLAN)

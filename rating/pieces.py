@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from rating.balances import debit_usage
-from rating.counters import counter_of, tally_of
+from rating.counters import counter_of, find_counter, find_tally, tally_of
 from rating.jit import int64, jit, jit_once
 from rating.lines import add_piece, line_for, money_of, note_step
 from rating.orders import covering_order
@@ -23,10 +23,12 @@ from rating.state import (
     MATCHES,
     MEASURE,
     MONEYS,
+    NO_BOOK,
     NO_RULE,
     PRICE,
     RATED_MS,
     TALLIES,
+    UNFUNDED,
     UNKNOWN_PLAN,
     accounts,
     counters,
@@ -73,11 +75,17 @@ from tariffs.prices import billed_ms, percent_of, price_micros, tax_micros
 
 @jit
 def book_at(b: Any, time_ms: int) -> int:
-    """The last book with effective_from <= time, or the first of all (section 2)."""
+    """The last book with effective_from <= time; where none is in force yet, the first."""
     for book in range(len(books(b)) - 1, 0, -1):
         if books(b)[book].effective_from_ms <= time_ms:
             return book
     return 0
+
+
+@jit
+def first_book_ms(b: Any) -> int:
+    """The instant before which no book is in force (section 2)."""
+    return int64(books(b)[0].effective_from_ms)
 
 
 @jit
@@ -182,10 +190,18 @@ def _allow(s: Any, b: Any, rule: Any, account: int, day: int, money: int, billed
 
 
 @jit
+def _period(s: Any, per: int, session: int, day: int) -> int:
+    """The period of a price's counter, which is not of the segment."""
+    row = sessions(s)[session]
+    if per == CONTENT:
+        return int64(row.content)
+    return period_of(per, day, int64(accounts(s)[int64(row.account)].bill_day))
+
+
+@jit
 def _price(s: Any, b: Any, rule: Any, session: int, day: int, money: int, quantity: int) -> int:
     """P at the counter's new value less P at its old one."""
-    row = sessions(s)[session]
-    account, counter = int64(row.account), int64(rule.counter)
+    account, counter = int64(sessions(s)[session].account), int64(rule.counter)
     per = int64(rule.per)
     if per == SEGMENT:
         slot = tally_of(s, session, PRICE, counter)
@@ -194,8 +210,7 @@ def _price(s: Any, b: Any, rule: Any, session: int, day: int, money: int, quanti
         touch(s, TALLIES, slot)
         note_step(s, money, PRICE, counter, per, 0, before, before + quantity)
     else:
-        bill_day = int64(accounts(s)[account].bill_day)
-        period = int64(row.content) if per == CONTENT else period_of(per, day, bill_day)
+        period = _period(s, per, session, day)
         before = _move(s, account, PRICE, counter, per, period, money, quantity)
     price = prices(b)[rule.price]
     return price_micros(price, tiers(b), before + quantity) - price_micros(price, tiers(b), before)
@@ -239,6 +254,37 @@ def total_micros(row: Any) -> int:
     return net + tax_micros(net, int64(row.percent_micros), False)
 
 
+@jit
+def _pay(
+    s: Any, rule: Any, session: int, day: int, total: int, limit_micros: int, time_ms: int
+) -> int:
+    """What a prepaid balance pays of a piece; the rest is unfunded (section 4, who pays)."""
+    account, counter = int64(sessions(s)[session].account), int64(rule.counter)
+    per, period = int64(rule.per), int64(0)
+    unfunded = int64(0)
+    if per == SEGMENT:
+        slot = find_tally(s, session, UNFUNDED, counter)
+        if slot != NONE:
+            unfunded = int64(tallies(s)[slot].value)
+    else:
+        period = _period(s, per, session, day)
+        slot = find_counter(s, account, UNFUNDED, counter, per, period)
+        if slot != NONE:
+            unfunded = int64(counters(s)[slot].value)
+    paid = debit_usage(s, account, total, unfunded, limit_micros, time_ms)
+    if paid == total:
+        return paid
+    if per == SEGMENT:
+        slot = tally_of(s, session, UNFUNDED, counter)
+        tallies(s)[slot].value = unfunded + total - paid
+        touch(s, TALLIES, slot)
+    else:
+        slot = counter_of(s, account, UNFUNDED, counter, per, period)
+        counters(s)[slot].value = unfunded + total - paid
+        touch(s, COUNTERS, slot)
+    return paid
+
+
 @jit_once
 def _rate_priced(
     s: Any,
@@ -273,7 +319,7 @@ def _rate_priced(
     if plan.mode == PREPAID:
         before = int64(accounts(s)[account].balance_micros)
         limit = int64(plan.credit_limit_micros)
-        paid = debit_usage(s, account, total, limit, time_ms)
+        paid = _pay(s, rule, session, day, total, limit, time_ms)
         row.paid_micros += paid
         row.unfunded_micros += total - paid
         note_step(s, money, BALANCE, 0, SEGMENT, 0, before, before - paid)
@@ -288,10 +334,7 @@ def rate_piece(
     account = int64(row.account)
     owner = accounts(s)[account]
     name = int64(books(b)[book].name)
-    plan = int64(owner.plan)
-    if plan == NONE:
-        plan = max(int64(books(b)[book].default_plan), int64(0))
-    region = int64(owner.region)
+    plan, region = int64(owner.plan), int64(owner.region)
     match = matches(s)[find_match(s, b, book, plan, region, int64(owner.packages), row)]
     s[RATED_MS] += t1_ms - t0_ms
     if match.outcome == NO_SUCH_PLAN:
@@ -337,16 +380,29 @@ def rate_piece(
     )
 
 
+@jit
+def hold_piece(s: Any, session: int, t0_ms: int, t1_ms: int) -> None:
+    """Gather a piece that no book rates into a suspended line."""
+    owner = accounts(s)[int64(sessions(s)[session].account)]
+    s[RATED_MS] += t1_ms - t0_ms
+    line = line_for(s, session, t0_ms, int64(owner.plan), 0, NO_BOOK, int64(owner.region))
+    add_piece(s, line, t0_ms, t1_ms)
+
+
 @jit_once
 def rate_interval(s: Any, b: Any, session: int, from_ms: int, to_ms: int, time_ms: int) -> None:
     """Cut a watched interval at UTC quarters and where another book comes into force; rate each."""
     t0_ms = from_ms
     while t0_ms < to_ms:
-        book = book_at(b, t0_ms)
         t1_ms = min(to_ms, (t0_ms // QUARTER_MS + 1) * QUARTER_MS)
-        if book + 1 < len(books(b)):
-            t1_ms = min(t1_ms, int64(books(b)[book + 1].effective_from_ms))
-        rate_piece(s, b, session, book, t0_ms, t1_ms, time_ms)
+        if t0_ms < first_book_ms(b):
+            t1_ms = min(t1_ms, first_book_ms(b))
+            hold_piece(s, session, t0_ms, t1_ms)
+        else:
+            book = book_at(b, t0_ms)
+            if book + 1 < len(books(b)):
+                t1_ms = min(t1_ms, int64(books(b)[book + 1].effective_from_ms))
+            rate_piece(s, b, session, book, t0_ms, t1_ms, time_ms)
         t0_ms = t1_ms
 
 

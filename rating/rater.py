@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from rating.batch import DONE, NEEDS_DAY, TOO_LATE_MS, WINDOW, rate_events
+from rating.batch import DONE, NEEDS_DAY, WINDOW, rate_events
 from rating.compact import compact_texts
 from rating.counters import drop_counters
 from rating.expiry import (
@@ -32,6 +32,7 @@ from rating.gather import Gatherer, open_lines_watched, record_suspense
 from rating.laws import check_batch, check_watched
 from rating.lines import release_lines
 from rating.names import name_of
+from rating.repeats import CLOCK_AHEAD_MS, TOO_LATE_MS
 from rating.schemas import (
     ACCOUNT_SUBSCRIBE,
     ACCOUNT_UNSUBSCRIBE,
@@ -75,7 +76,7 @@ class _Bounds:
         longest_ms = max(book.heartbeat_timeout_ms for book in books)
         plans = [plan for book in books for plan in book.plans]
         pieces = longest_ms // QUARTER_MS + 2 + len(books)
-        steps = 2 + max(
+        steps = 3 + max(
             (len(plan.allowances) + len(plan.discounts) + len(plan.caps) for plan in plans),
             default=0,
         )
@@ -106,6 +107,9 @@ class Rater:
         rules_max = self._bounds.rules * self._bounds.pieces
         self._scratch = Scratch(self._state.block, rules_max, self._bounds.window)
         self._idle_ms = max(book.idle_ms for book in self._books)
+        # A record is no more than 35 days late, so nothing is compared with what is older.
+        longest_ms = min(TOO_LATE_MS, max(book.repeat_ms for book in self._books))
+        self._remembered_ms = longest_ms + CLOCK_AHEAD_MS
         self._idle = Buckets()
         self._periods = Buckets()
         self._restore_derived()
@@ -123,9 +127,15 @@ class Rater:
         for slot in self._state.orders.live_slots().tolist():
             order = orders[slot]
             order["offer_row"] = rows_of[int(order["book"]), int(order["offer"])]
+        self._state.repeats.restore(self._forgotten_ms())
         self._wait_idle(self._state.sessions.live_slots())
         counters = live_counters(self._state)
         self._periods.add(counter_past_days(self._state, counters), counters)
+
+    def _forgotten_ms(self) -> int:
+        """The instant from which on what was seen matters: by any book, for any record to come."""
+        clock_ms = clock_of(self._state)
+        return -(2**61) if clock_ms is None else clock_ms - self._remembered_ms
 
     @property
     def sessions_open(self) -> int:
@@ -167,8 +177,13 @@ class Rater:
     def close(self) -> BatchResult:
         """End every open session where its evidence ends."""
         self._make_room(0)
-        close_sessions(self._state.places, self._state.sessions.live_slots())
+        self._close(self._state.sessions.live_slots())
         return self._result(EMPTY_BATCH)
+
+    def _close(self, slots: NDArray[np.int32]) -> None:
+        """Close sessions by their slots."""
+        self._state.repeats.make_room(len(slots))
+        close_sessions(self._state.places, slots)
 
     def counts(self) -> dict[str, int]:
         """The partition's sums over its whole life, by outcome."""
@@ -204,13 +219,13 @@ class Rater:
         lists = events[np.isin(events["type"], (ACCOUNT_SUBSCRIBE, ACCOUNT_UNSUBSCRIBE))]
         longest = int(self._state.names.rows["len"].max(initial=0))
         words += len(lists) * (longest + int(lists["subject_len"].sum()) + len(lists))
-        rows = dict.fromkeys(("accounts", "sessions", "orders", "topups"), window)
+        rows = dict.fromkeys(("accounts", "sessions", "orders", "topups", "repeats"), window)
         rows |= {
             "names": 4 * window,
             "counters": pieces * bounds.steps,
             "lines": pieces,
             "moneys": pieces,
-            "tallies": 2 * pieces,
+            "tallies": 3 * pieces,
             "steps": pieces * (bounds.steps + 3),
         }
         self._state.make_room(rows, words, texts)
@@ -242,7 +257,7 @@ class Rater:
         minutes, slots = self._idle.pop_to(idle_before_ms // MINUTE_MS + 1)
         idle = np.empty(len(slots), np.int32)
         found = sort_due(self._state.places, minutes, slots, idle_before_ms, idle)
-        close_sessions(self._state.places, idle[:found])
+        self._close(idle[:found])
         waiting = minutes != NOT_DUE
         self._idle.add(minutes[waiting], slots[waiting])
 
@@ -271,6 +286,7 @@ class Rater:
         orders = gatherer.orders(state)
         check_batch(state, accounts)
         added, dropped = self._saver.save(state)
+        state.repeats.forget(self._forgotten_ms(), state.repeats.settle())
         return BatchResult(
             charges=charges,
             suspense=suspense,

@@ -43,7 +43,11 @@ PLAYING = 1
 STOPPED = 6
 STATES = ("", "playing", "starting", "paused", "stalled", "seeking", "stopped")
 
-HAS_PLAYHEAD = 1  # bit of `flags`
+# Bits of `flags`: which of the optional fields a record has.
+HAS_PLAYHEAD = 1
+HAS_RECEIVED = 2
+HAS_REGION = 4
+HAS_BILL_DAY = 8
 
 ACCOUNT_CHARACTERS_MAX = 128
 TEXT_BYTES_MAX = 512  # of UTF-8, in every other text of a record
@@ -197,7 +201,7 @@ SIGNALS = pl.Schema(
 ACCOUNTS = pl.Schema(
     {
         "account": pl.String,
-        "plan": pl.String,  # null: never opened
+        "plan": pl.String,  # null: no record yet but suspended ones
         "region": pl.String,
         "bill_day": pl.Int64,
         "packages": pl.String,  # subscribed to, in that order, as a JSON array

@@ -42,7 +42,9 @@ REASONS = (
     "currency_mismatch",
     "unknown_offer",
     "unknown_order",
-    "no_rule",
+    "no_book",
+    "clock_leap",
+    "too_late",
 )
 (
     _,
@@ -55,7 +57,9 @@ REASONS = (
     CURRENCY_MISMATCH,
     UNKNOWN_OFFER,
     UNKNOWN_ORDER,
-    NO_RULE,
+    NO_BOOK,
+    CLOCK_LEAP,
+    TOO_LATE_TO_OPEN,
 ) = range(len(REASONS))
 
 SIGNAL_TYPES = (

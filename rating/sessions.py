@@ -11,8 +11,9 @@ from rating.jit import int64, jit, jit_once
 from rating.lines import end_segment
 from rating.names import find_session, intern, intern_near, kept_session_hash
 from rating.pieces import book_at, rate_interval
+from rating.repeats import CLOCK_AHEAD_MS, key_mark, remember, was_watched
 from rating.schemas import HAS_PLAYHEAD, PLAYING, STOPPED
-from rating.scratch import CLOSED_LEN, OPENED_LEN, closed, opened
+from rating.scratch import CLOSED_LEN, OPENED_LEN, TOO_LATE_TO_OPEN, closed, opened
 from rating.state import (
     APPLIED,
     CLOCK_MS,
@@ -23,6 +24,7 @@ from rating.state import (
     TEXTS,
     WATCHED_MS,
     sessions,
+    texts,
 )
 from rating.tables import NONE, append_text, give, index_of, insert, remove, take, touch
 from tariffs.compiled import books
@@ -32,9 +34,15 @@ RATE_WHOLE = 1000  # thousandths
 
 @jit
 def close_session(s: Any, session: int) -> None:
-    """End a session where its evidence ends. Its slot is freed once its lines are gathered."""
+    """End a session where its evidence ends, and remember it.
+
+    Its slot is freed once its lines are gathered.
+    """
     end_segment(s, session)
     row = sessions(s)[session]
+    key_at = int64(row.at) + int64(row.device_len)
+    mark = key_mark(texts(s), int64(row.at), int64(row.device_len), key_at, int64(row.session_len))
+    remember(s, int64(row.account), mark, int64(row.seen_ms), int64(row.last_ms))
     remove(index_of(s, SESSIONS), kept_session_hash(s, session), session)
     row.live = 0
     touch(s, SESSIONS, session)
@@ -103,11 +111,34 @@ def _take_record(s: Any, row: Any, event: Any, content: int, kind: int, quality:
     row.seen_ms = s[CLOCK_MS]
 
 
+@jit
+def _view_of_none(s: Any, event: Any, text: Any, account: int, hashed: int, repeat_ms: int) -> int:
+    """Step 2: apply a record that finds no session; returns its outcome, or minus a reason."""
+    clock_ms, time_ms = s[CLOCK_MS], int64(event.time_ms)
+    at, length = int64(event.device_at), int64(event.device_len)
+    mark = key_mark(text, at, length, int64(event.key_at), int64(event.key_len))
+    if was_watched(s, account, mark, time_ms, clock_ms - repeat_ms - CLOCK_AHEAD_MS):
+        return int64(DUPLICATES)
+    if event.state == STOPPED:
+        return int64(ORPHAN_STOPS)
+    if time_ms < clock_ms - repeat_ms:
+        return int64(-TOO_LATE_TO_OPEN)
+    content = intern(s, text, int64(event.subject_at), int64(event.subject_len))
+    kind = intern(s, text, int64(event.kind_at), int64(event.kind_len))
+    quality = intern(s, text, int64(event.quality_at), int64(event.quality_len))
+    session = _open_session(s, event, text, account, hashed)
+    _take_record(s, sessions(s)[session], event, content, kind, quality)
+    return int64(APPLIED)
+
+
 @jit_once
 def apply_view(
     s: Any, b: Any, event: Any, text: Any, account: int, session: int, hashed: int
 ) -> int:
-    """Apply a `view` record; returns its outcome. `session` is its slot if one is known."""
+    """Apply a `view` record; returns its outcome, or minus a reason to suspend it.
+
+    session: its slot if one is known.
+    """
     clock_ms, time_ms = s[CLOCK_MS], int64(event.time_ms)
     timeouts = books(b)[book_at(b, time_ms)]
     if session == NONE or sessions(s)[session].live == 0:
@@ -116,14 +147,7 @@ def apply_view(
         close_session(s, session)  # 1
         session = int64(NONE)
     if session == NONE:  # 2
-        if event.state == STOPPED:
-            return int64(ORPHAN_STOPS)
-        content = intern(s, text, int64(event.subject_at), int64(event.subject_len))
-        kind = intern(s, text, int64(event.kind_at), int64(event.kind_len))
-        quality = intern(s, text, int64(event.quality_at), int64(event.quality_len))
-        session = _open_session(s, event, text, account, hashed)
-        _take_record(s, sessions(s)[session], event, content, kind, quality)
-        return int64(APPLIED)
+        return _view_of_none(s, event, text, account, hashed, int64(timeouts.repeat_ms))
     row = sessions(s)[session]
     touch(s, SESSIONS, session)
     at, length = int64(event.subject_at), int64(event.subject_len)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rating.jit import jit
+from rating.repeats import INDEX_ENTRY, REPEAT, REPEATS, Repeats
 from rating.tables import (
     ARENA_PLACES,
     CAPACITY,
@@ -86,7 +87,7 @@ LINE = np.dtype(
         ("kind", "<i4"),
         ("plan", "<i4"),
         ("book", "<i4"),
-        ("rule", "<i4"),  # a name, or NO_RULE, UNKNOWN_PLAN
+        ("rule", "<i4"),  # a name, or NO_RULE, UNKNOWN_PLAN, NO_BOOK
         ("region", "<i4"),
         ("money", "<i4"),  # NONE on covered and suspended lines
         ("hour", "<i4"),  # hours since the epoch
@@ -97,6 +98,7 @@ LINE = np.dtype(
 )
 NO_RULE = -2
 UNKNOWN_PLAN = -3
+NO_BOOK = -4
 
 MONEY = np.dtype(
     [
@@ -115,8 +117,9 @@ MONEY = np.dtype(
     ]
 )
 
-# What a counter counts; also the step of section 4 that moves it.
-MEASURE, ALLOW, PRICE, DISCOUNT, CAP, BALANCE = range(6)
+# What a counter counts; also the step of section 4 that moves it. UNFUNDED is what prepaid pieces
+# in the scope of a price's counter came to beyond what was paid for them.
+MEASURE, ALLOW, PRICE, DISCOUNT, CAP, BALANCE, UNFUNDED = range(7)
 
 STEP = np.dtype(
     [
@@ -191,7 +194,7 @@ TOPUP = np.dtype(  # an id that was seen
     ORDERS,
     TOPUPS,
 ) = range(10)
-MATCHES = 10  # a table that is not kept: see rating/scratch.py
+MATCHES = 11  # a table that is not kept: see rating/scratch.py
 TABLES = {
     "names": NAME,
     "accounts": ACCOUNT,
@@ -203,7 +206,9 @@ TABLES = {
     "counters": COUNTER,
     "orders": ORDER,
     "topups": TOPUP,
+    "repeats": REPEAT,  # number REPEATS; see rating/repeats.py
 }
+assert tuple(TABLES)[REPEATS] == "repeats"
 # A row's text is so many bytes: the sum of these fields.
 TEXT_LENGTHS = {
     "names": ("len",),
@@ -214,11 +219,12 @@ TEXT_LENGTHS = {
 }
 INDEXED = ("names", "accounts", "sessions", "counters", "orders", "topups")
 
-WORDS = 11 * TABLE_PLACES  # the arena of the names' texts; names are never freed
+WORDS = (MATCHES + 1) * TABLE_PLACES  # the arena of the names' texts; names are never freed
 TEXTS = WORDS + ARENA_PLACES  # the arena of all other texts
 
 TOTALS = (
     "clock_ms",
+    "leapt",  # 1 where the last well-formed record was over 35 days past the clock before it
     "records",
     "applied",
     "suspended",
@@ -232,6 +238,7 @@ TOTALS = (
 TOTALS_AT = TEXTS + ARENA_PLACES
 (
     CLOCK_MS,
+    LEAPT,
     RECORDS,
     APPLIED,
     SUSPENDED,
@@ -264,10 +271,14 @@ class State:
     counters: Table
     orders: Table
     topups: Table
+    repeats: Repeats
 
     def __init__(self, capacity: int = 1024) -> None:
         self.block = Block(BLOCK_SIZE)
         for number, (name, dtype) in enumerate(TABLES.items()):
+            if number == REPEATS:
+                self.repeats = Repeats(self.block)
+                continue
             setattr(self, name, Table(self.block, number, dtype, capacity))
             if name in INDEXED:
                 make_index_room(self.block, number, capacity // 2)
@@ -303,6 +314,7 @@ class State:
     def size_bytes(self) -> int:
         """Bytes in use: of rows and their flags, of indexes and of texts."""
         size = self.words.used + self.texts.used
+        size += int(self.places[REPEATS * TABLE_PLACES + INDEX_SIZE]) * INDEX_ENTRY.itemsize
         for number, (name, dtype) in enumerate(TABLES.items()):
             size += int(self.places[number * TABLE_PLACES + LIVE]) * (dtype.itemsize + 1)
             if name in INDEXED:

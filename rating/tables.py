@@ -297,8 +297,8 @@ def last_word(data: Any, at: int, length: int) -> Any:
 
 
 @jit
-def hash_text(seed: int, data: Any, at: int, length: int) -> int:
-    """A 31-bit hash of a text. Eight bytes a step."""
+def mix_text(seed: int, data: Any, at: int, length: int) -> int:
+    """A 64-bit hash of a text. Eight bytes a step."""
     mixed = np.uint64(seed) ^ (np.uint64(length) * np.uint64(0x9E3779B97F4A7C15))
     for step in range(0, length - 8, 8):
         mixed = (mixed ^ word_at(data, at + step)) * np.uint64(0xD6E8FEB86659FD93)
@@ -307,7 +307,13 @@ def hash_text(seed: int, data: Any, at: int, length: int) -> int:
     mixed ^= mixed >> np.uint64(32)
     mixed *= np.uint64(0xD6E8FEB86659FD93)
     mixed ^= mixed >> np.uint64(29)
-    return int64(mixed & np.uint64(0x7FFFFFFF))
+    return int64(mixed)
+
+
+@jit
+def hash_text(seed: int, data: Any, at: int, length: int) -> int:
+    """A 31-bit hash of a text."""
+    return mix_text(seed, data, at, length) & 0x7FFFFFFF
 
 
 @jit

@@ -39,6 +39,7 @@ BOOK = np.dtype(
         ("effective_from_ms", "<i8"),
         ("heartbeat_timeout_ms", "<i8"),
         ("idle_ms", "<i8"),
+        ("repeat_ms", "<i8"),
         ("inclusive", "u1"),
         ("default_plan", "<i4"),  # NONE where the book has none
         ("currency", "<i4"),
@@ -298,6 +299,7 @@ class _Compiler:
                 book.effective_from_ms,
                 book.heartbeat_timeout_ms,
                 book.idle_ms,
+                book.repeat_ms,
                 int(book.prices_include_tax),
                 default,
                 self.intern(book.currency),

@@ -160,6 +160,7 @@ class Book:
     default_plan: str | None = None
     heartbeat_timeout_ms: int = 90_000
     idle_ms: int = 300_000
+    repeat_ms: int = 604_800_000
     tax: tuple[tuple[str, int], ...] = ()  # (region or "*", percent_micros)
     bands: tuple[Band, ...] = ()
     packages: tuple[tuple[str, tuple[str, ...]], ...] = ()

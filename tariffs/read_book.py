@@ -42,6 +42,7 @@ def read_book(top: Table, text: str) -> Book:
         ),
         heartbeat_timeout_ms=session.one("heartbeat_timeout_s", _positive_seconds, 90_000),
         idle_ms=session.one("idle_s", _positive_seconds, 300_000),
+        repeat_ms=session.one("repeat_s", _positive_seconds, 604_800_000),
         tax=tax,
         bands=bands,
         packages=packages,

@@ -200,11 +200,18 @@ def _heading(book: Book) -> list[str]:
     if book.effective_from_ms != EVER_MS:
         since = f"from {_instant(book, book.effective_from_ms)} ({book.timezone})"
     beat, idle = _span(book.heartbeat_timeout_ms), _span(book.idle_ms)
+    repeat = _term(book.repeat_ms)
     rows: list[Row] = [
         ("In force", [since]),
         ("Prices", [f"in {book.currency}, {included}"]),
         ("Tax", [_tax(book)]),
-        ("Sessions", [f"heartbeats at most {beat} apart; ended by {idle} of silence"]),
+        (
+            "Sessions",
+            [
+                f"heartbeats at most {beat} apart; ended by {idle} of silence",
+                f"known again for {repeat} after their end",
+            ],
+        ),
     ]
     if book.default_plan is not None:
         rows.append(("Unknown accounts", [f"are on the plan {book.default_plan}"]))

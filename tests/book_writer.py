@@ -33,6 +33,7 @@ def write_book(book: Book, random: Random) -> str:
     writer.put("default_plan", book.default_plan and text(book.default_plan))
     writer.head("[session]", heartbeat_timeout_s=number(book.heartbeat_timeout_ms, 1_000))
     writer.put("idle_s", number(book.idle_ms, 1_000))
+    writer.put("repeat_s", number(book.repeat_ms, 1_000))
     writer.head("[tax]", **{text(region): percent(rate) for region, rate in book.tax})
     for band in book.bands:
         writer.band(band)

@@ -26,7 +26,6 @@ from tariffs.model import (
     Plan,
     Price,
     Rule,
-    book_in_force,
     region_parents,
     tax_percent_micros,
 )
@@ -39,6 +38,7 @@ QUARTER_MS = 15 * MINUTE_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 AHEAD_MAX_MS = 5 * MINUTE_MS
+BEFORE_ALL = -(2**62)
 LATE_MAX_MS = 35 * DAY_MS
 NAMESPACE = uuid.UUID("6e1e2545-0000-5000-8000-000000000000")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -160,7 +160,7 @@ class Order:
 
 @dataclass
 class Account:
-    """Who pays; plan None: never opened. topped_up: for the law of balances."""
+    """Who pays. plan None: no record yet but suspended ones. topped_up: for the law of balances."""
 
     id: str
     plan: str | None = None
@@ -178,7 +178,7 @@ class Account:
 class Line:
     """Pieces on their way to one charge, or one suspense row where it has a reason. Section 6."""
 
-    book: Book
+    book: Book | None  # None where none was in force, as on suspended lines alone
     plan: str
     rule: str
     kind: str
@@ -207,6 +207,7 @@ class Session:
     playhead_ms: int | None = None
     rate_milli: int = 1000
     counters: defaultdict[Any, int] = field(default_factory=lambda: defaultdict(int))
+    paid: defaultdict[Any, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     lines: dict[Any, Line] = field(default_factory=dict)
 
 
@@ -215,10 +216,13 @@ class ReferenceRater:
 
     def __init__(self, books: Sequence[Book]) -> None:
         self.books = sorted(books, key=lambda book: book.effective_from_ms)
-        self.clock = -(2**62)
+        self.clock = BEFORE_ALL
+        self.leapt = False  # whether the last record was itself more than 35 days past R
         self.accounts: dict[str, Account] = {}
         self.sessions: dict[tuple[str, str, str], Session] = {}
+        self.closed: dict[tuple[str, str, str], Session] = {}  # the last of each key that closed
         self.counters: defaultdict[Any, int] = defaultdict(int)
+        self.paid: defaultdict[Any, Counter[str]] = defaultdict(Counter)
         self.charges: list[dict[str, Any]] = []
         self.suspense: list[dict[str, Any]] = []
         self.signals: list[dict[str, Any]] = []
@@ -251,13 +255,16 @@ class ReferenceRater:
 
     def _effect(self, usage: dict[str, Any]) -> str:
         """What the record does at its place in the log; returns what it counts as."""
-        self.clock = max(self.clock, usage["received"])
         time, type_ = usage["time"], usage["type"]
+        self._move_clock(time, usage["received"])
         if time > self.clock + AHEAD_MAX_MS:
             raise SuspendedError("clock_ahead", "time is over 5 minutes ahead of the log clock")
         if time < self.clock - LATE_MAX_MS:
             raise SuspendedError("too_late", "time is over 35 days behind the log clock")
-        book = book_in_force(self.books, time)
+        book = self._book_at(time)
+        if book is None and type_ != "view":
+            raise SuspendedError("no_book", "no book is in force at its time")
+        book = book or self.books[0]  # whose timeouts, and default plan, a view has until then
         account = self.accounts.get(usage["account"]) or Account(usage["account"])
         if account.plan is None and book.default_plan is None and type_ != "account.open":
             raise SuspendedError(
@@ -273,14 +280,29 @@ class ReferenceRater:
             "order.cancel": self._cancel,
         }
         outcome = effects[type_](usage, account, book)
+        if account.plan is None:  # and keeps it
+            account.plan = book.default_plan
         self.accounts[account.id] = account
         return outcome
+
+    def _move_clock(self, time: int, received: int | None) -> None:
+        stamp = time if received is None else received
+        leaps = self.clock != BEFORE_ALL and stamp > self.clock + LATE_MAX_MS
+        leapt, self.leapt = self.leapt, leaps
+        if received is None and leaps and not leapt:
+            raise SuspendedError("clock_leap", "time is over 35 days past the log clock")
+        self.clock = max(self.clock, stamp)
+
+    def _book_at(self, t: int) -> Book | None:
+        """The last book in force at an instant. Section 2."""
+        return next((book for book in reversed(self.books) if book.effective_from_ms <= t), None)
 
     def _open_account(self, usage: dict[str, Any], account: Account, book: Book) -> str:
         if find_plan(book, usage["plan"]) is None:
             raise SuspendedError("unknown_plan", f"book {book.id} has no plan {usage['plan']!r}")
-        account.plan, account.region = usage["plan"], usage["region"]
-        account.bill_day = usage["bill_day"]
+        account.plan = usage["plan"]
+        account.region = account.region if usage["region"] is None else usage["region"]
+        account.bill_day = usage["bill_day"] or account.bill_day
         return "applied"
 
     def _subscribe(self, usage: dict[str, Any], account: Account, book: Book) -> str:
@@ -315,8 +337,14 @@ class ReferenceRater:
             self._close(key)
         session = self.sessions.get(key)
         if session is None:
+            closed = self.closed.get(key)
+            known_ms = book.repeat_ms + AHEAD_MAX_MS
+            if closed is not None and self.clock - closed.seen <= known_ms and t <= closed.last:
+                return "duplicates"
             if stopped:
                 return "orphan_stops"
+            if t < self.clock - book.repeat_ms:
+                raise SuspendedError("too_late", "it could be a repeat that is forgotten")
             self.sessions[key] = session = Session(*key, start=t, last=t)
             take_state(session, usage, self.clock)
             return "applied"
@@ -340,9 +368,11 @@ class ReferenceRater:
         self._end_lines(session, slot_until=None)
         session.start = t
         session.counters.clear()
+        session.paid.clear()
 
     def _close(self, key: tuple[str, str, str]) -> None:
-        self._end_lines(self.sessions.pop(key), slot_until=None)
+        self.closed[key] = self.sessions.pop(key)
+        self._end_lines(self.closed[key], slot_until=None)
 
     def close_idle(self) -> None:
         """Close the sessions that any next record would find idle; changes no charge."""
@@ -358,7 +388,7 @@ class ReferenceRater:
     def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """[start, end) cut at every UTC quarter and wherever another book comes into force."""
         cuts = set(range(start // QUARTER_MS * QUARTER_MS, end, QUARTER_MS))
-        cuts |= {book.effective_from_ms for book in self.books[1:]}
+        cuts |= {book.effective_from_ms for book in self.books}
         edges = [start, *sorted(cut for cut in cuts if start < cut < end), end]
         return ((t0, t1) for t0, t1 in pairwise(edges) if t0 < t1)
 
@@ -366,39 +396,40 @@ class ReferenceRater:
 
     def _piece(self, session: Session, account: Account, t0: int, t1: int, time: int) -> None:
         """Rate one piece. time: of the record that proved it, which a signal bears."""
-        book, slot = book_in_force(self.books, t0), hour_of(t0)
+        book, slot = self._book_at(t0), hour_of(t0)
         self._end_lines(session, slot_until=slot)
         self.counts["watched_ms"] += t1 - t0
-        plan_id = account.plan or book.default_plan or ""
-        plan, kind, quality = find_plan(book, plan_id), session.kind, session.quality
+        kind, quality, plan_id = session.kind, session.quality, account.plan or ""
+        plan = None if book is None else find_plan(book, plan_id)
         name, rule, suspended = "", None, None
         try:
-            name, rule = self._rule_of(session, account, book, plan_id, t0)
+            name, rule = self._rule_of(session, account, book, plan, t0)
         except SuspendedError as error:
             suspended = error
-        key = (quality, plan_id, book.id, name, slot)
+        reason = "" if suspended is None else suspended.reason
+        key = (quality, plan_id, book and book.id, name, reason, slot)
         if key not in session.lines:
-            percent = tax_percent_micros(book, account.region)
+            percent = 0 if book is None else tax_percent_micros(book, account.region)
             line = Line(book, plan_id, name, kind, quality, percent, t0, t1, suspended)
             session.lines[key] = line
         line = session.lines[key]
         line.end = t1
         line.sums["watched_ms"] += t1 - t0
-        if rule is not None and plan is not None:
+        if rule is not None and plan is not None and book is not None:
             self._charge_piece(line, session, account, plan, rule, t0, t1)
             total = tax_line(line)
             if plan.mode == "prepaid":
-                line.sums["unfunded"] += self._debit(account, plan, total, time)
+                scope = self._price_scope(session, account, book, rule, t0)
+                line.sums["unfunded"] += self._pay_piece(account, plan, total, scope, time)
 
     def _rule_of(
-        self, session: Session, account: Account, book: Book, plan_id: str, t0: int
+        self, session: Session, account: Account, book: Book | None, plan: Plan | None, t0: int
     ) -> tuple[str, Rule | None]:
         """The first of section 4's four cases that applies, as a line's rule."""
-        if not plan_id:
-            raise SuspendedError("unknown_account", f"book {book.id} has no default plan")
-        plan = find_plan(book, plan_id)
+        if book is None:
+            raise SuspendedError("no_book", "no book is in force at the piece's start")
         if plan is None:
-            raise SuspendedError("unknown_plan", f"book {book.id} has no plan {plan_id!r}")
+            raise SuspendedError("unknown_plan", f"book {book.id} has no plan {account.plan!r}")
         packages = dict(book.packages)
         for package in (*plan.includes, *account.packages):
             if session.content in packages.get(package, ()):
@@ -423,6 +454,7 @@ class ReferenceRater:
         t1: int,
     ) -> None:
         """The steps measure, allow, price, discount and cap of section 4's table."""
+        assert line.book is not None
         book = line.book
 
         def counter_of(step: str, name: str, per: str) -> tuple[dict[Any, int], Any]:
@@ -463,11 +495,32 @@ class ReferenceRater:
         line.sums.update(billed_ms=billed, free_ms=billed - x)
         line.sums.update(gross=gross, discount=gross - rest, capped=rest - net, net=net)
 
+    def _price_scope(
+        self, session: Session, account: Account, book: Book, rule: Rule, t0: int
+    ) -> Counter[str]:
+        """T and S of section 4: what the prepaid pieces of one price's counter came to and paid."""
+        counter: tuple[Any, ...] = (account.id, rule.counter or rule.id)
+        if rule.per == "segment":
+            return session.paid[counter]
+        scope = period(rule.per, book, account.bill_day, t0, session.content)
+        return self.paid[(*counter, scope)]
+
+    def _pay_piece(
+        self, account: Account, plan: Plan, total: int, scope: Counter[str], time: int
+    ) -> int:
+        """Settle a piece's total with a prepaid balance; returns what is unfunded of it."""
+        scope["T"] += total
+        if total > 0:
+            unfunded = self._debit(account, plan, total, time)
+        else:
+            paid = min(0, scope["T"] - scope["S"])
+            account.balance -= paid
+            unfunded = total - paid
+        scope["S"] += total - unfunded
+        return unfunded
+
     def _debit(self, account: Account, plan: Plan, total: int, time: int) -> int:
-        """Take a piece's total from a prepaid balance; returns what is unfunded of it."""
-        if total <= 0:
-            account.balance -= total
-            return 0
+        """Take a total from a prepaid balance; returns what is unfunded of it."""
         room = account.balance + plan.credit_limit_micros
         paid = min(total, max(0, room))
         account.balance -= paid
@@ -510,10 +563,10 @@ class ReferenceRater:
         if prepaid and total > account.balance + plan.credit_limit_micros:
             return self._decline(account, order, "insufficient_balance")
         who = {"account": account.id, "device": usage["device"], "session": "", "content": ""}
-        order.charge = charge_of(f"purchase|{account.id}|{order_id}", line, who)
+        order.charge = charge_of(("purchase", account.id, order_id), line, who)
         self.charges.append(order.charge)
         self._signal("order.accepted", account, time, order_id)
-        if prepaid:
+        if prepaid and total > 0:
             self._debit(account, plan, total, time)
         return "applied"
 
@@ -536,7 +589,8 @@ class ReferenceRater:
             return "applied"
         order.cancelled = True
         refund = order.charge | {amount: -order.charge[amount] for amount in AMOUNTS}
-        refund |= {"charge_id": charge_id(f"refund|{account.id}|{order.id}"), "type": "refund"}
+        name = ("refund", account.id, order.id)
+        refund |= {"charge_id": charge_id(name), "type": "refund"}
         refund |= {"start": time, "end": time, "slot": hour_of(time)}
         self.charges.append(refund)
         self._signal("order.cancelled", account, time, order.id)
@@ -555,12 +609,14 @@ class ReferenceRater:
             who = {name: getattr(session, name) for name in ("account", "device", "session")}
             who["content"] = session.content
             if line.suspended is None:
+                assert line.book is not None
                 name = ("usage", *who.values(), line.quality, str(session.start), line.plan)
                 name = (*name, line.book.id, line.rule, str(hour_of(line.start)))
-                self.charges.append(charge_of("|".join(name), line, who))
+                self.charges.append(charge_of(name, line, who))
                 continue
             row = who | {"kind": line.kind, "quality": line.quality, "plan": line.plan}
-            row |= {"book": line.book.id, "time": line.start, "end": line.end, "type": "usage"}
+            row |= {"book": "" if line.book is None else line.book.id, "type": "usage"}
+            row |= {"time": line.start, "end": line.end}
             row |= {"reason": line.suspended.reason, "detail": str(line.suspended)}
             row |= {"watched_ms": line.sums["watched_ms"], "source": None, "raw": None}
             self.suspense.append(row)
@@ -617,6 +673,7 @@ def order_covers(order: Order, content: str, book: Book, t0: int) -> bool:
 
 def tax_line(line: Line) -> int:
     """Tax what the line's net has become; returns by how much its total moved. Section 4."""
+    assert line.book is not None
     inclusive, before = line.book.prices_include_tax, line.sums["total"]
     net = line.sums["net"]
     line.sums["tax"] = tax_micros(net, line.tax_percent_micros, inclusive=inclusive)
@@ -628,13 +685,16 @@ def hour_of(time: int) -> int:
     return time // HOUR_MS * HOUR_MS
 
 
-def charge_id(name: str) -> str:
-    return str(uuid.uuid5(NAMESPACE, name))
+def charge_id(name: tuple[str, ...]) -> str:
+    """The id of a charge by the parts of its name, each of which is escaped. Section 6."""
+    escapes = str.maketrans({"\\": "\\\\", "|": "\\|"})
+    return str(uuid.uuid5(NAMESPACE, "|".join(part.translate(escapes) for part in name)))
 
 
-def charge_of(name: str, line: Line, who: dict[str, str]) -> dict[str, Any]:
+def charge_of(name: tuple[str, ...], line: Line, who: dict[str, str]) -> dict[str, Any]:
     """The columns of section 6."""
-    charge: dict[str, Any] = {"charge_id": charge_id(name), "type": name.partition("|")[0]} | who
+    assert line.book is not None
+    charge: dict[str, Any] = {"charge_id": charge_id(name), "type": name[0]} | who
     charge |= {"kind": line.kind, "quality": line.quality, "plan": line.plan}
     charge |= {"book": line.book.id, "rule": line.rule, "currency": line.book.currency}
     charge |= {"start": line.start, "end": line.end, "slot": hour_of(line.start)}
@@ -661,7 +721,7 @@ def check_laws(rater: ReferenceRater) -> None:
             balances[charge["account"]] -= charge["total"] - charge["unfunded"]
     for session in rater.sessions.values():
         for line in session.lines.values():
-            plan = plans.get((line.book.id, line.plan))
+            plan = None if line.book is None else plans.get((line.book.id, line.plan))
             if plan is not None and plan.mode == "prepaid":
                 balances[session.account] -= line.sums["total"] - line.sums["unfunded"]
     assert balances == rater.balances, (balances, rater.balances)

@@ -58,7 +58,10 @@ def malformed(detail: str) -> SuspendedError:
 
 
 def read_usage(line: bytes) -> dict[str, Any]:
-    """The usage record with times in ms and absent fields filled in; raises if it is malformed."""
+    """The usage record with times in ms; raises if it is malformed.
+
+    Absent fields are filled in, but those whose absence says something are None.
+    """
     try:
         raw = json.loads(line.decode("utf-8"), parse_float=Real, parse_constant=no_json_number)
     except (ValueError, RecursionError) as error:
@@ -73,7 +76,7 @@ def read_usage(line: bytes) -> dict[str, Any]:
     if usage["type"] not in TYPES:
         raise malformed(f"there is no type {usage['type']!r}")
     usage["time"] = read_time(raw, "time")
-    usage["received"] = read_time(raw, "received") if "received" in raw else usage["time"]
+    usage["received"] = read_time(raw, "received") if "received" in raw else None
     return usage | read_own_fields(usage["type"], raw)
 
 
@@ -107,8 +110,8 @@ def read_own_fields(type_: str, raw: dict[str, Any]) -> dict[str, Any]:
     if type_ == "account.open":
         return {
             "plan": read_text(raw, "plan"),
-            "region": read_text(raw, "region", absent="", may_be_empty=True),
-            "bill_day": read_int(raw, "bill_day", 1, 28, 1),
+            "region": read_text(raw, "region", may_be_empty=True) if "region" in raw else None,
+            "bill_day": read_int(raw, "bill_day", 1, 28, None),
         }
     if type_ in ("account.subscribe", "account.unsubscribe"):
         return {"package": read_text(raw, "package")}

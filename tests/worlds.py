@@ -36,9 +36,9 @@ SECOND_MS, MINUTE_MS, HOUR_MS = 1_000, 60_000, 3_600_000
 DAY_MS = 24 * HOUR_MS
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-ACCOUNTS = ("anna", "bo", "Åsa-😀", "x" * 128)
-DEVICES = ("tv", "phone", "fjärr|kontroll")
-SESSIONS = ("s1", "s2")
+ACCOUNTS = ("anna", "anna|o1", "Åsa-😀", "x" * 128)
+DEVICES = ("tv", "tv\\", "fjärr|kontroll")
+SESSIONS = ("s1", "\\|s1")
 CONTENTS = ("ch-1", "ch-2", "film-1", "film-2", "evt-1", "kanał 3")
 KINDS = ("channel", "vod", "ppv", "catchup", "hörbuch")
 QUALITIES = ("", "sd", "hd", "uhd")
@@ -127,7 +127,8 @@ def random_books(random: Random, timezone_name: str, edge: int) -> tuple[Book, .
     """One to three versions; the later ones come into force near the edge."""
     offsets = (0, 1, 7 * MINUTE_MS + 250, HOUR_MS, 2 * HOUR_MS, DAY_MS, 20 * DAY_MS)
     starts = sorted(edge + offset for offset in random.sample(offsets, random.randint(0, 2)))
-    first = random.choice((EVER_MS, edge - 90 * MINUTE_MS, edge - 400 * DAY_MS))
+    ago = (90 * MINUTE_MS, 7 * MINUTE_MS, 1, 400 * DAY_MS)
+    first = random.choice((EVER_MS, EVER_MS, *(edge - each for each in ago)))
     return tuple(
         random_book(random, f"book-{number}", timezone_name, start, edge)
         for number, start in enumerate((first, *starts), 1)
@@ -149,6 +150,7 @@ def random_book(random: Random, id_: str, timezone_name: str, start: int, edge: 
         prices_include_tax=random.random() < 0.5,
         heartbeat_timeout_ms=random.choice((90, 90, 600, 2_700, 7_200)) * SECOND_MS,
         idle_ms=random.choice((60, 300, 300, 3_600, 10_800)) * SECOND_MS,
+        repeat_ms=random.choice((1, 90, 600, 7_200, *[604_800] * 4, 4_000_000)) * SECOND_MS,
         tax=tuple(
             (region, random.choice(PERCENTS))
             for region in ("SE", "SE-AB", "*", "NO")
@@ -391,7 +393,12 @@ class _Log:
         for _ in range(random.randint(20, 200)):
             self.step()
         self.disturb()
+        if random.random() < 0.05:  # a sender tells everything once more
+            self.entries += self.entries
         self.receive()
+        if random.random() < 0.05:  # two files of one log, or one file joined to itself
+            self.way = "joined"
+            self.entries += self.entries
         return tuple(self.spelled(entry) for entry in self.entries)
 
     def step(self) -> None:
@@ -407,6 +414,8 @@ class _Log:
             self.malformed: 2,
             self.stray: 3,
             self.jump: 2,
+            self.repeat: 5,
+            self.leap: 1,
         }
         self.random.choices(tuple(steps), tuple(steps.values()))[0]()
 
@@ -521,7 +530,8 @@ class _Log:
 
     def purchase(self) -> None:
         random = self.random
-        account, id_ = self.account(), f"o{random.randint(1, 9)}"
+        account = self.account()
+        id_ = random.choice(("o1|o2", "o\\", *(f"o{number}" for number in range(1, 9))))
         self.orders.append((account, id_))
         self.add(
             "order.purchase",
@@ -544,7 +554,8 @@ class _Log:
 
     def jump(self) -> None:
         """Nothing happens until another hour, day, week or month."""
-        self.now += self.random.choice((HOUR_MS, DAY_MS - 1, DAY_MS, 7 * DAY_MS, 31 * DAY_MS))
+        spans = (HOUR_MS, DAY_MS - 1, DAY_MS, 7 * DAY_MS, 31 * DAY_MS, 36 * DAY_MS)
+        self.now += self.random.choice(spans)
         if self.random.random() < 0.5:
             self.now = self.now // HOUR_MS * HOUR_MS
 
@@ -558,6 +569,36 @@ class _Log:
         else:
             amount, id_ = "1.00", f"t{self.random.randint(10, 14)}"
             self.add("balance.topup", self.account(), time=self.now + off, id=id_, amount=amount)
+
+    def repeat(self) -> None:
+        """Some of what a device said comes once more, as it was; its session may have ended."""
+        random = self.random
+        told = [entry for entry in self.entries[-60:] if isinstance(entry, dict)]
+        views = [entry for entry in told if entry["type"] == "view" and "received" in entry]
+        if not views:
+            return
+        one, keys = random.choice(views), ("account", "device", "session")
+        again = [view for view in views if all(view[key] == one[key] for key in keys)]
+        if random.random() < 0.5:
+            book = random.choice(self.books)
+            gaps = (0, 1, book.idle_ms, book.idle_ms + 1, book.repeat_ms + 5 * MINUTE_MS)
+            self.now = max(self.now, one["received"] + random.choice(gaps) + random.choice((0, 1)))
+        for view in again[random.randrange(len(again)) :]:
+            off = random.choice((0, 0, 0, 0, 1, -1))
+            self.entries.append(view | {"time": view["time"] + off, "received": self.now})
+
+    def leap(self) -> None:
+        """A record without `received` is far ahead: a wrong clock, or the log was silent."""
+        random = self.random
+        far = self.now + random.choice((35 * DAY_MS, 35 * DAY_MS + 1, 36 * DAY_MS, 400 * DAY_MS))
+        for _ in range(random.choice((1, 1, 1, 2, 3))):
+            self.top_up()
+            entry = self.entries[-1]
+            assert isinstance(entry, dict)
+            entry["time"] = far
+            del entry["received"]
+        if random.random() < 0.5:
+            self.now = far
 
     def malformed(self) -> None:
         self.entries.append(self.random.choice(MALFORMED).replace(b"NOW", b"%d" % self.now))
@@ -589,6 +630,9 @@ class _Log:
         lag, clock = random.choice((0, 0, 700)), 0
         for place, entry in enumerate(self.entries):
             if isinstance(entry, bytes):
+                continue
+            if "received" not in entry:
+                self.way = "mixed" if way == "gateway" else way
                 continue
             stamped = dict(entry)
             clock = max(clock, stamped["received"] + lag)

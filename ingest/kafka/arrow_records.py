@@ -23,6 +23,7 @@ from ingest.json_lines import check_size, write_row
 from rating.schemas import (
     ACCOUNT_CHARACTERS_MAX,
     HAS_PLAYHEAD,
+    HAS_RECEIVED,
     MALFORMED,
     PLAYHEAD_MS_MAX,
     STATES,
@@ -258,6 +259,7 @@ def _take_views(columns: _Columns, events: NDArray[np.void]) -> Mask:
     events["received_ms"] = received_ms
     events["playhead_ms"] = playhead.values
     events["flags"] = np.where(playhead.is_absent, 0, HAS_PLAYHEAD)
+    events["flags"] |= np.where(received.is_absent, 0, HAS_RECEIVED).astype(np.uint8)
     events["state"] = states
     events["rate_milli"] = rates
     return certain & (states > 0) & has_rate

@@ -10,7 +10,7 @@ from reference_reader import SuspendedError, read_usage
 from worlds import random_world
 
 from ingest.json_lines import decode_lines
-from rating.schemas import HAS_PLAYHEAD, MALFORMED, RECORD_TYPES, STATES
+from rating.schemas import HAS_BILL_DAY, HAS_PLAYHEAD, HAS_RECEIVED, MALFORMED, RECORD_TYPES, STATES
 
 if TYPE_CHECKING:
     from rating.schemas import UsageBatch
@@ -61,13 +61,14 @@ def by_program(batch: UsageBatch, place: int) -> dict[str, Any] | None:
     type_ = RECORD_TYPES[row["type"]]
     usage = {name: text(column) for column, name in FIELDS[type_].items()}
     usage |= {"type": type_, "account": text("account")}
-    usage |= {"time": int(row["time_ms"]), "received": int(row["received_ms"])}
+    received = int(row["received_ms"]) if row["flags"] & HAS_RECEIVED else ""
+    usage |= {"time": int(row["time_ms"]), "received": received}
     if type_ == "view":
         playhead_ms = int(row["playhead_ms"]) if row["flags"] & HAS_PLAYHEAD else ""
         usage |= {"state": STATES[row["state"]], "playhead_ms": playhead_ms}
         usage |= {"rate_milli": int(row["rate_milli"])}
     if type_ == "account.open":
-        usage["bill_day"] = int(row["bill_day"])
+        usage["bill_day"] = int(row["bill_day"]) if row["flags"] & HAS_BILL_DAY else ""
     if type_ == "balance.topup":
         usage["amount_micros"] = int(row["amount_micros"])
     return usage

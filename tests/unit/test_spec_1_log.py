@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +31,8 @@ from scenes import (
     view,
     watch,
 )
+
+from tariffs.model import Cap
 
 if TYPE_CHECKING:
     from conftest import RateLog
@@ -60,7 +63,7 @@ def test_thirty_five_days_late_is_still_taken(rate: RateLog) -> None:
         view(NOON - LATE_MS, received=NOON, session="s2"),
         view(NOON - LATE_MS - 1, received=NOON, session="s3"),
     ]
-    outcome = rate([a_book()], lines)
+    outcome = rate([a_book(repeat_ms=40 * DAY_MS)], lines)
     assert reasons(outcome) == ["too_late"]
     assert outcome.suspense[0]["raw"] == lines[2]
 
@@ -98,6 +101,90 @@ def test_malformed_records_do_not_move_the_clock(rate: RateLog) -> None:
     assert reasons(rate([a_book()], lines)) == ["malformed"]
 
 
+# --- leaps of the clock --------------------------------------------------------------------------
+
+
+def stamped_by_itself(*times: int) -> list[bytes]:
+    """Top-ups without `received`, whose ids are their places."""
+    return [topped_up(time, "1.00", f"t{place}") for place, time in enumerate(times)]
+
+
+def test_a_clock_that_leaps_is_suspended_and_leaves_the_log_clock(rate: RateLog) -> None:
+    lines = stamped_by_itself(NOON, NOON + LATE_MS + 1, NOON + MINUTE_MS)
+    outcome = rate([a_book()], lines)
+    assert reasons(outcome) == ["clock_leap"]
+    assert outcome.suspense[0]["raw"] == lines[1]
+    assert outcome.counts["applied"] == 2  # the last one is not 35 days late
+
+
+def test_thirty_five_days_are_no_leap(rate: RateLog) -> None:
+    lines = stamped_by_itself(NOON, NOON + LATE_MS, NOON + 2 * LATE_MS)
+    assert rate([a_book()], lines).suspense == []
+
+
+def test_a_log_that_was_silent_goes_on_with_its_second_record(rate: RateLog) -> None:
+    late = NOON + 400 * DAY_MS
+    lines = stamped_by_itself(NOON, late, late + 1, late + 2, NOON)
+    outcome = rate([a_book()], lines)
+    assert [(row["reason"], row["raw"]) for row in outcome.suspense] == [
+        ("clock_leap", lines[1]),
+        ("too_late", lines[4]),
+    ]
+
+
+def test_each_wrong_clock_among_right_ones_is_suspended(rate: RateLog) -> None:
+    late = NOON + 400 * DAY_MS
+    outcome = rate([a_book()], stamped_by_itself(NOON, late, NOON, late, NOON, late))
+    assert reasons(outcome) == ["clock_leap"] * 3
+
+
+def test_a_malformed_record_between_two_leaps_says_nothing(rate: RateLog) -> None:
+    first, leap, again = stamped_by_itself(NOON, NOON + 400 * DAY_MS, NOON + 400 * DAY_MS)
+    outcome = rate([a_book()], [first, leap, b"nonsense", again])
+    assert reasons(outcome) == ["clock_leap", "malformed"]
+
+
+def test_the_first_record_sets_the_clock(rate: RateLog) -> None:
+    assert rate([a_book()], stamped_by_itself(NOON)).suspense == []
+
+
+def test_received_may_leap_and_the_next_record_with_it(rate: RateLog) -> None:
+    late = NOON + 400 * DAY_MS
+    lines = [
+        topped_up(NOON, "1.00", "t1"),
+        topped_up(late, "1.00", "t2", received=late),
+        topped_up(late + 400 * DAY_MS, "1.00", "t3"),  # the one before it had leapt, too
+    ]
+    assert rate([a_book()], lines).suspense == []
+
+
+def test_a_leap_is_known_in_the_next_batch(rate: RateLog) -> None:
+    late = NOON + 400 * DAY_MS
+    outcome = rate([a_book()], stamped_by_itself(NOON, late, late, late), batch=1)
+    assert reasons(outcome) == ["clock_leap"]
+
+
+# --- before the first book -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "record",
+    [opened, partial(topped_up, amount="1.00"), purchased, cancelled],
+    ids=lambda record: getattr(record, "__name__", "topped_up"),
+)
+def test_records_before_the_first_book_are_suspended_but_views(rate: RateLog, record: Any) -> None:
+    book = a_book(effective_from_ms=NOON, offers=(an_offer(),))
+    lines = [view(NOON - 1), record(NOON - 1), line("account.subscribe", NOON - 1, package="x")]
+    outcome = rate([book], lines)
+    assert reasons(outcome) == ["no_book", "no_book"]
+    assert outcome.counts["applied"] == 1
+
+
+def test_an_account_is_opened_from_the_first_books_instant_on(rate: RateLog) -> None:
+    outcome = rate([a_book(effective_from_ms=NOON)], [opened(NOON)])
+    assert outcome.suspense == []
+
+
 # --- accounts ------------------------------------------------------------------------------------
 
 TWO_PLANS = a_book(
@@ -120,7 +207,7 @@ def test_opening_sets_plan_and_region_and_opening_again_changes_them(rate: RateL
     lines = [
         opened(NOON, "q", region="SE"),
         *watch(NOON, NOON + HOUR_MS),
-        opened(NOON + HOUR_MS, "q"),  # The region is not given, so it is "" again.
+        opened(NOON + HOUR_MS, "q", region=""),
         *watch(NOON + HOUR_MS, NOON + 2 * HOUR_MS, session="s2"),
         opened(NOON + 2 * HOUR_MS, "p"),
         *watch(NOON + 2 * HOUR_MS, NOON + 3 * HOUR_MS, session="s3"),
@@ -128,6 +215,47 @@ def test_opening_sets_plan_and_region_and_opening_again_changes_them(rate: RateL
     outcome = rate([TWO_PLANS], lines)
     assert column(outcome.charges, "rule") == ["r-se", "r-any", "r"]
     assert column(outcome.charges, "net") == [micros("12"), micros("18"), micros("6")]
+
+
+def test_what_opening_again_does_not_name_stays(rate: RateLog) -> None:
+    """Bill day 15 and SE stay over an opening without them, and each goes by itself."""
+    rule = a_rule(per_hour("6.00"), region=("SE",), per="month")
+    book = a_book(a_plan(rule, caps=(Cap("cap", micros("6.00")),)))
+    start, hours = at("12:00", "2026-03-14"), [0, 2, 24, 26]
+    opening: list[dict[str, Any]] = [{"region": "SE", "bill_day": 15}, {}, {}, {"bill_day": 16}]
+    lines = []
+    for hour, fields in zip(hours, opening, strict=True):
+        begin = start + hour * HOUR_MS
+        lines += [opened(begin, **fields)]
+        lines += watch(begin, begin + HOUR_MS, session=str(hour))
+    outcome = rate([book], lines)
+    # The 14th is in the month of February, whose cap its first hour uses up. On the 15th March
+    # begins; with bill day 16 that day is in February again.
+    assert column(outcome.charges, "net") == [micros("6"), 0, micros("6"), 0]
+
+
+def test_a_bill_day_and_a_region_may_still_be_set_to_nothing(rate: RateLog) -> None:
+    rules = (a_rule(region=("SE",)), a_rule(per_hour("1.00"), "r2"))
+    lines = [
+        opened(NOON, region="SE"),
+        opened(NOON, region=""),
+        *watch(NOON, NOON + HOUR_MS),
+    ]
+    assert only_charge(rate([a_book(a_plan(*rules))], lines))["rule"] == "r2"
+
+
+def test_an_account_never_opened_keeps_the_default_plan_of_its_first_record(rate: RateLog) -> None:
+    later = a_book(a_plan(), a_plan(id="q"), id="b2", effective_from_ms=NOON, default_plan="q")
+    before = NOON - 5 * MINUTE_MS
+    lines = [
+        purchased(before, "no-such-offer"),  # suspended, so it decides nothing
+        line("account.unsubscribe", before, account="bo", package="x"),
+        *watch(NOON, NOON + HOUR_MS),
+        *watch(NOON, NOON + HOUR_MS, account="bo"),
+    ]
+    outcome = rate([a_book(), later], lines)
+    plans = {row["account"]: row["plan"] for row in outcome.charges}
+    assert plans == {"anna": "q", "bo": "p"}
 
 
 def test_opening_again_keeps_balance_and_packages(rate: RateLog) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from scenes import (
     only_charge,
     opened,
     per_hour,
+    reasons,
     view,
     watch,
 )
@@ -175,7 +177,7 @@ def test_idle_and_heartbeat_are_told_apart(rate: RateLog) -> None:
 
 
 def test_a_stop_without_a_session_is_an_orphan(rate: RateLog) -> None:
-    lines = [view(T, "stopped"), *watch(T, T + 10_000), view(T + 10_000, "stopped")]
+    lines = [view(T, "stopped"), *watch(T, T + 10_000), view(T + 10_001, "stopped")]
     outcome = rate([USUAL], lines)
     assert watched(outcome) == [(0, 10_000, 10_000)]
     assert outcomes(outcome) == {"orphan_stops": 2}
@@ -207,8 +209,7 @@ def test_a_duplicate_adds_nothing(rate: RateLog) -> None:
     twice = [usage for usage in once for _ in range(2)]
     outcome = rate([USUAL], twice)
     assert watched(outcome) == [(0, 90_000, 90_000)]
-    # The second stop finds no session any more.
-    assert outcomes(outcome) == {"duplicates": 2, "orphan_stops": 1}
+    assert outcomes(outcome) == {"duplicates": 3}
 
 
 def test_a_record_at_the_same_instant_still_sets_the_state(rate: RateLog) -> None:
@@ -227,6 +228,150 @@ def test_sessions_are_told_apart_by_account_device_and_session(rate: RateLog) ->
     lines += [view(T + 10_000, "stopped", **key) for key in keys]
     expected = [(number, 10_000, 10_000 - number) for number in range(8)]
     assert watched(rate([USUAL], lines)) == expected
+
+
+# --- after the close -----------------------------------------------------------------------------
+
+AHEAD_MS = 5 * MINUTE_MS
+FORGETFUL = replace(USUAL, repeat_ms=HOUR_MS)
+STOP = T + MINUTE_MS
+STOPPED = watch(T, STOP)  # a minute, closed with `last` and `seen` at 12:01
+
+
+def test_a_session_told_again_after_its_stop_is_charged_once(rate: RateLog) -> None:
+    told = watch(T, *(T + minute * MINUTE_MS for minute in range(1, 13)))
+    outcome = rate([USUAL], told * 4)
+    assert watched(outcome) == [(0, 12 * MINUTE_MS, 12 * MINUTE_MS)]
+    assert outcomes(outcome) == {"duplicates": 39}
+
+
+def test_what_comes_after_its_last_record_opens_a_session(rate: RateLog) -> None:
+    lines = [*STOPPED, view(STOP), view(STOP + 1), view(STOP + 30_001, "stopped")]
+    outcome = rate([USUAL], lines)
+    assert watched(outcome) == [(0, 60_000, 60_000), (60_001, 90_001, 30_000)]
+    assert outcomes(outcome) == {"duplicates": 1}
+
+
+@pytest.mark.parametrize("change", [{"device": "phone"}, {"session": "s2"}, {"account": "bo"}])
+def test_another_key_has_not_closed(rate: RateLog, change: dict[str, str]) -> None:
+    outcome = rate([USUAL], [*STOPPED, *watch(T, STOP, **change)])
+    assert watched(outcome) == [(0, 60_000, 60_000)] * 2
+    assert outcomes(outcome) == {}
+
+
+def test_whatever_else_a_repeat_says_is_not_looked_at(rate: RateLog) -> None:
+    lines = [*STOPPED, view(T, "paused", content="c2", kind="vod"), view(T + 1, "stopped")]
+    assert outcomes(rate([USUAL], lines)) == {"duplicates": 2}
+
+
+def test_a_session_that_closed_for_idleness_leaves_the_same(rate: RateLog) -> None:
+    later = STOP + IDLE_MS + 1
+    lines = [
+        view(T, received=T),
+        view(STOP, received=STOP),
+        view(T + 30_000, received=later),  # it closes, and this was before its last record
+        view(STOP, "stopped", received=later),
+        view(STOP + 1, received=later),
+        view(STOP + 10_001, "stopped", received=later),
+    ]
+    outcome = rate([USUAL], lines)
+    assert watched(outcome) == [(0, 60_000, 60_000), (60_001, 70_001, 10_000)]
+    assert outcomes(outcome) == {"duplicates": 2}
+
+
+@pytest.mark.parametrize("batch", [1, None])
+def test_a_close_is_remembered_for_repeat_s_and_five_minutes(
+    rate: RateLog, batch: int | None
+) -> None:
+    known = STOP + HOUR_MS + AHEAD_MS
+    lines = [
+        *STOPPED,
+        view(STOP, "stopped", received=known),  # R - seen is an hour and five minutes
+        view(STOP, "stopped", received=known + 1),
+    ]
+    outcome = rate([FORGETFUL], lines, batch=batch)
+    assert outcomes(outcome) == {"duplicates": 1, "orphan_stops": 1}
+
+
+def test_a_repeat_makes_the_memory_no_longer(rate: RateLog) -> None:
+    lines = [
+        *STOPPED,
+        view(STOP, received=STOP + HOUR_MS),
+        view(STOP, "stopped", received=STOP + HOUR_MS + AHEAD_MS + 1),
+    ]
+    assert outcomes(rate([FORGETFUL], lines)) == {"duplicates": 1, "orphan_stops": 1}
+
+
+def test_the_memory_lasts_from_the_log_clock_at_the_last_record(rate: RateLog) -> None:
+    """The stop of 12:01 arrives at 12:04."""
+    lines = [
+        view(T),
+        view(STOP, "stopped", received=T + 4 * MINUTE_MS),
+        view(STOP, "stopped", received=T + 4 * MINUTE_MS + HOUR_MS + AHEAD_MS),
+    ]
+    assert outcomes(rate([FORGETFUL], lines)) == {"duplicates": 1}
+
+
+def test_the_last_close_of_a_key_is_the_one_that_counts(rate: RateLog) -> None:
+    second = watch(T + 2 * MINUTE_MS, T + 3 * MINUTE_MS)
+    repeats = [*STOPPED, *second]
+    late = T + 3 * MINUTE_MS + HOUR_MS + AHEAD_MS  # the first is forgotten, if it were asked
+    lines = [*STOPPED, *second, *repeats, *(view(T + 1, received=late), view(T, received=late))]
+    outcome = rate([FORGETFUL], lines)
+    assert watched(outcome) == [(0, 60_000, 60_000), (120_000, 180_000, 60_000)]
+    assert outcomes(outcome) == {"duplicates": 6}
+
+
+def test_no_session_opens_further_back_than_repeat_s(rate: RateLog) -> None:
+    lines = [
+        view(T - HOUR_MS, received=T, session="s1"),
+        view(T - HOUR_MS - 1, received=T, session="s2"),
+        view(T - HOUR_MS - 1, "stopped", received=T, session="s3"),
+        view(T - HOUR_MS + 60_000, "stopped", received=T, session="s1"),
+    ]
+    outcome = rate([FORGETFUL], lines)
+    assert reasons(outcome) == ["too_late"]
+    assert outcome.suspense[0]["raw"] == lines[1]
+    assert watched(outcome) == [(-HOUR_MS, -HOUR_MS + 60_000, 60_000)]
+    assert outcomes(outcome) == {"suspended": 1, "orphan_stops": 1}
+
+
+def test_an_open_session_may_be_told_of_further_back(rate: RateLog) -> None:
+    """What was uploaded two hours late goes on where it stopped, by the times of its records."""
+    late = T + 2 * HOUR_MS
+    patient = replace(FORGETFUL, idle_ms=3 * HOUR_MS)
+    lines = [view(T), view(STOP, received=late), view(STOP + 1, "stopped", received=late)]
+    assert watched(rate([patient], lines)) == [(0, 60_001, 60_001)]
+
+
+def test_repeat_s_is_of_the_book_in_force_at_the_records_time(rate: RateLog) -> None:
+    later = replace(USUAL, id="b2", effective_from_ms=T + 10 * MINUTE_MS, repeat_ms=MINUTE_MS)
+    now = T + 30 * MINUTE_MS
+    lines = [
+        view(T + 9 * MINUTE_MS, received=now, session="s1"),
+        view(T + 29 * MINUTE_MS, received=now, session="s2"),
+        view(T + 29 * MINUTE_MS - 1, received=now, session="s3"),
+    ]
+    outcome = rate([FORGETFUL, later], lines)
+    assert [row["raw"] for row in outcome.suspense] == [lines[2]]
+
+
+def test_a_week_is_the_default(rate: RateLog) -> None:
+    week = 7 * DAY_MS
+    lines = [*STOPPED, view(STOP, received=STOP + week + AHEAD_MS)]
+    assert outcomes(rate([USUAL], lines)) == {"duplicates": 1}
+    lines = [*STOPPED, view(STOP, received=STOP + week + AHEAD_MS + 1)]
+    assert reasons(rate([USUAL], lines)) == ["too_late"]
+
+
+def test_nothing_is_remembered_longer_than_a_record_may_be_late(rate: RateLog) -> None:
+    """35 days and 5 minutes after the close no record is both on time and before its end."""
+    endless = replace(USUAL, repeat_ms=1_000 * DAY_MS)
+    last = STOP + 35 * DAY_MS
+    lines = [*STOPPED, view(STOP, received=last), view(STOP, received=last + 1)]
+    outcome = rate([endless], lines, batch=1)
+    assert outcomes(outcome) == {"duplicates": 1, "suspended": 1}
+    assert reasons(outcome) == ["too_late"]
 
 
 # --- segments ------------------------------------------------------------------------------------
@@ -361,21 +506,34 @@ def test_pieces_are_cut_where_another_book_comes_into_force(rate: RateLog) -> No
     assert column(outcome.charges, "net") == [750_002, 299_998]
 
 
-def test_the_first_book_rates_what_is_before_any(rate: RateLog) -> None:
-    first = a_book(effective_from_ms=T + HOUR_MS)
-    second = a_book(id="b2", effective_from_ms=T + 2 * HOUR_MS)
-    outcome = rate([first, second], watch(T, T + 3 * HOUR_MS))
-    assert column(outcome.charges, "book") == ["b", "b", "b2"]
+def test_what_is_before_the_first_book_is_suspended_and_cut_where_it_begins(rate: RateLog) -> None:
+    first = a_book(effective_from_ms=at("12:07"))
+    second = a_book(id="b2", effective_from_ms=T + HOUR_MS)
+    outcome = rate([first, second], watch(T, T + 90 * MINUTE_MS))
+    (row,) = outcome.suspense
+    said = (row["reason"], row["time"], row["end"], row["watched_ms"], row["plan"], row["book"])
+    assert said == ("no_book", T, at("12:07"), 7 * MINUTE_MS, "p", "")
+    assert watched(outcome) == [
+        (7 * MINUTE_MS, HOUR_MS, 53 * MINUTE_MS),
+        (HOUR_MS, 90 * MINUTE_MS, 30 * MINUTE_MS),
+    ]
+    assert column(outcome.charges, "book") == ["b", "b2"]
 
 
-def test_coming_into_force_is_no_cut_where_the_book_stays_the_same(rate: RateLog) -> None:
-    """The first book rates what is before it too, so its own start is no change of book."""
-    tenth = Discount("tenth", 10_000_000, from_ms=at("12:07"))
-    book = a_book(
-        a_plan(a_rule(per_hour("6.00")), discounts=(tenth,)), effective_from_ms=at("12:07")
-    )
-    charge = only_charge(rate([book], watch(T, at("12:14"))))
-    assert (charge["gross"], charge["discount"]) == (1_400_000, 0)
+def test_what_is_before_the_first_book_gathers_by_the_hour(rate: RateLog) -> None:
+    outcome = rate([a_book(effective_from_ms=T + DAY_MS)], watch(T, T + 2 * HOUR_MS))
+    assert column(outcome.suspense, "watched_ms") == [HOUR_MS, HOUR_MS]
+    assert outcome.charges == []
+
+
+def test_before_the_first_book_a_session_has_its_timeouts_and_its_default_plan(
+    rate: RateLog,
+) -> None:
+    first = replace(USUAL, effective_from_ms=T + HOUR_MS)
+    lines = [*watch(T, T + BEAT_MS), *watch(T, T + BEAT_MS + 1, session="s2")]
+    assert column(rate([first], lines).suspense, "watched_ms") == [BEAT_MS]
+    nobody = replace(first, default_plan=None)
+    assert reasons(rate([nobody], [view(T)])) == ["unknown_account"]
 
 
 def test_a_day_long_interval_is_one_charge_an_hour(rate: RateLog) -> None:

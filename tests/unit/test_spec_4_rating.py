@@ -32,7 +32,7 @@ from scenes import (
     watch,
 )
 
-from tariffs.model import Allowance, Cap, Discount, Price
+from tariffs.model import Allowance, Cap, Discount, Price, Tier
 
 if TYPE_CHECKING:
     from conftest import RateLog
@@ -703,15 +703,80 @@ def test_free_pieces_never_exhaust(rate: RateLog) -> None:
     assert only_charge(outcome)["unfunded"] == 0
 
 
-def test_a_piece_below_zero_is_paid_back_whole_and_does_not_restore(rate: RateLog) -> None:
+def test_a_piece_below_zero_gives_back_what_was_paid_and_does_not_restore(rate: RateLog) -> None:
     rule = a_rule(tiers("volume", (1, "6.00", "0"), (None, "1.00", "0")))
     outcome = rate([prepaid_book(rule)], [topped_up(T, "5.00"), *watch(T, T + 2 * HOUR_MS)])
-    # The first hour costs 6.00: 5.00 paid, 1.00 unfunded. P is 1.25 after the next quarter, so
-    # 4.75 comes back; then three quarters at 0.25 are paid.
+    # The first hour costs 6.00: 5.00 paid, 1.00 unfunded. P is 1.25 after the next quarter: of the
+    # 4.75 less, 1.00 was never paid, and 3.75 comes back; then three quarters at 0.25 are paid.
     assert column(outcome.charges, "total") == [6_000_000, -4_000_000]
-    assert column(outcome.charges, "unfunded") == [1_000_000, 0]
-    assert outcome.balances == {"anna": 4_000_000}
+    assert column(outcome.charges, "unfunded") == [1_000_000, -1_000_000]
+    assert outcome.balances == {"anna": 3_000_000}
     assert signal_types(outcome) == ["balance.exhausted"]
+
+
+FALLING = tiers("volume", (1, "6.00", "0"), (None, "1.00", "0"))
+
+
+@pytest.mark.parametrize("per", ["segment", "day", "week", "month", "content"])
+def test_an_empty_card_is_given_nothing_back(rate: RateLog, per: Any) -> None:
+    book = prepaid_book(a_rule(FALLING, per=per))
+    outcome = rate([book], watch(T, T + 2 * HOUR_MS))
+    # 6.00 unfunded after an hour; P(2 h) is 2.00, and that is still unfunded.
+    assert column(outcome.charges, "total") == [6_000_000, -4_000_000]
+    assert column(outcome.charges, "unfunded") == [6_000_000, -4_000_000]
+    assert outcome.balances == {"anna": 0}
+
+
+@pytest.mark.parametrize("per", ["segment", "content"])
+def test_what_was_paid_is_counted_in_the_scope_of_the_price(rate: RateLog, per: Any) -> None:
+    """Half an hour is paid; an hour later in another session half an hour is not."""
+    book = prepaid_book(a_rule(FALLING, per=per))
+    lines = [
+        topped_up(T, "3.00"),
+        *watch(T, T + 30 * MINUTE_MS),
+        *watch(T + HOUR_MS, T + 90 * MINUTE_MS, session="s2"),  # 3.00 unfunded in either scope
+        *watch(T + 2 * HOUR_MS, T + 2 * HOUR_MS + 15 * MINUTE_MS, session="s3"),
+    ]
+    outcome = rate([book], lines)
+    # By the content, P(1.25 h) is 1.25: 4.75 less. T = 1.25, S = 3.00: 1.75 comes back. By the
+    # segment the last quarter of an hour costs 1.50, and nothing is there to pay it.
+    assert outcome.balances == {"anna": 0 if per == "segment" else micros("1.75")}
+    last = column(outcome.charges, "total")[-1]
+    assert last == (micros("1.50") if per == "segment" else -micros("4.75"))
+    assert column(outcome.charges, "unfunded")[-1] == (
+        micros("1.50") if per == "segment" else -micros("3.00")
+    )
+
+
+def test_what_one_counter_left_unfunded_is_not_made_good_by_another(rate: RateLog) -> None:
+    rules = (a_rule(per_hour("8.00"), "dear", content=("c1",)), a_rule(FALLING, per="day"))
+    lines = [
+        *watch(T, T + HOUR_MS),  # 8.00 that nobody paid
+        topped_up(T + HOUR_MS, "6.00"),
+        *watch(T + HOUR_MS, T + 3 * HOUR_MS, content="c2", session="s2"),
+    ]
+    outcome = rate([prepaid_book(*rules)], lines)
+    # The second rule's first hour is paid with 6.00; P(2 h) is 2.00, so 4.00 comes back.
+    assert column(outcome.charges, "unfunded") == [micros("8.00"), 0, 0]
+    assert outcome.balances == {"anna": micros("4.00")}
+
+
+def test_a_volume_price_that_falls_on_an_empty_card_buys_no_film(rate: RateLog) -> None:
+    """200 minutes at 1.00, or 0.90 each for more than 200; nothing was ever paid in."""
+    price = Price(
+        "volume", 0, MINUTE_MS, tiers=(Tier(200 * MINUTE_MS, 1_000_000), Tier(None, 900_000))
+    )
+    book = prepaid_book(
+        a_rule(price, per="month"), offers=(an_offer(content=("m",), prices=((None, 15_000_000),)),)
+    )
+    end = T + 201 * MINUTE_MS
+    lines = [view(T + minute * MINUTE_MS) for minute in range(201)]
+    outcome = rate([book], [*lines, view(end, "stopped"), purchased(end)])
+    # P(201 min) = 180.90: the last minute lowers what is owed by 19.10.
+    assert sum(column(outcome.charges, "total")) == 180_900_000
+    assert sum(column(outcome.charges, "unfunded")) == 180_900_000
+    assert outcome.balances == {"anna": 0}
+    assert signal_types(outcome) == ["balance.exhausted", "order.declined"]
 
 
 def test_postpaid_moves_no_balance_and_has_nothing_unfunded(rate: RateLog) -> None:

@@ -50,11 +50,12 @@ def covered(outcome: Outcome) -> list[bool]:
 
 
 def minutes_from(*starts: int, **changes: Any) -> list[bytes]:
-    """A minute of watching from each start, each in its own session."""
+    """A minute of watching from each start, each in its own session, told as it ends."""
+    content = changes.get("content", "c1")
     return [
-        usage
-        for number, start in enumerate(starts)
-        for usage in watch(start, start + MINUTE_MS, session=str(number), **changes)
+        view(time, state, session=f"{content}-{start}", received=start + MINUTE_MS, **changes)
+        for start in starts
+        for time, state in ((start, "playing"), (start + MINUTE_MS, "stopped"))
     ]
 
 

@@ -109,7 +109,24 @@ def test_purchases_and_refunds_are_named_after_their_order(rate: RateLog) -> Non
 def test_names_are_utf_8(rate: RateLog) -> None:
     lines = watch(T, T + MINUTE_MS, account="Åsa", content="fußball-⚽", session="a|b")
     charge = only_charge(rate([a_book()], lines))
-    assert charge["charge_id"] == named(f"usage|Åsa|tv|a|b|fußball-⚽|hd|{T}|p|b|r|{T}")
+    assert charge["charge_id"] == named(rf"usage|Åsa|tv|a\|b|fußball-⚽|hd|{T}|p|b|r|{T}")
+
+
+def test_each_part_of_a_name_is_escaped(rate: RateLog) -> None:
+    rule = a_rule(id_="r|\\")
+    book = a_book(a_plan(rule, id="p|"), id="b\\", default_plan="p|")
+    texts = {"account": "a|", "device": "\\", "session": "|", "content": "c\\|", "quality": "||"}
+    charge = only_charge(rate([book], watch(T, T + MINUTE_MS, **texts)))
+    name = rf"usage|a\||\\|\||c\\\||\|\||{T}|p\||b\\|r\|\\|{T}"
+    assert charge["charge_id"] == named(name)
+    assert (charge["account"], charge["rule"]) == ("a|", "r|\\")  # the columns are as they came
+
+
+def test_orders_of_two_accounts_never_have_one_name(rate: RateLog) -> None:
+    lines = [purchased(T, id_="c", account="a|b"), purchased(T, id_="b|c", account="a")]
+    outcome = rate([a_book(offers=(an_offer(),))], lines)
+    ids = {row["account"]: row["charge_id"] for row in outcome.charges}
+    assert ids == {"a|b": named(r"purchase|a\|b|c"), "a": named(r"purchase|a|b\|c")}
 
 
 # --- what makes a line ---------------------------------------------------------------------------

@@ -45,7 +45,7 @@ LOG = [
     b"nonsense",  # suspended
     view(T + 20 * MINUTE_MS, kind="game"),  # 1.00
     view(T + 30 * MINUTE_MS, "stopped", kind="game"),  # 10 minutes that no rule prices
-    view(T + 30 * MINUTE_MS, "stopped"),  # orphan stop
+    view(T + 30 * MINUTE_MS, "stopped", session="s9"),  # orphan stop
     cancelled(T + 31 * MINUTE_MS),
     opened(T + 32 * MINUTE_MS, "q", account="bo"),
     *watch(T + 33 * MINUTE_MS, T + 45 * MINUTE_MS, account="bo"),

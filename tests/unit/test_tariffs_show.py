@@ -17,6 +17,7 @@ TARIFF BOOK nordic-2026-01
   Prices             in SEK, tax included
   Tax                SE 25 %, NO 25 %, FI 25.5 %, elsewhere 0 %
   Sessions           heartbeats at most 1 minute 30 seconds apart; ended by 5 minutes of silence
+                     known again for 7 days after their end
   Unknown accounts   are on the plan payg
 
 TIME BANDS, in the local time of Europe/Stockholm
