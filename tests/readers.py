@@ -38,11 +38,12 @@ def check_readers_agree(lines: Sequence[bytes]) -> None:
     batch = decode_lines(b"\n".join(lines), str)
     kept = [line for line in lines if line.strip(b" \t\r")]
     assert len(batch.events) == len(kept)
-    for row, line in enumerate(kept):
+    for row, ended in enumerate(kept):
+        line = ended.removesuffix(b"\r")
         usage = read_line(line)
         assert row_values(batch, row) == record_values(usage)
         at, length = int(batch.events["raw_at"][row]), int(batch.events["raw_len"][row])
-        assert batch.text[at : at + length].tobytes() == line.removesuffix(b"\r")
+        assert batch.text[at : at + length].tobytes() == line
         assert (batch.events["type"][row] == MALFORMED) == (row in batch.malformed)
         assert batch.suspended_before.get(row) == usage.suspended_before
         check_exact_is_the_reference(usage, line)

@@ -26,6 +26,7 @@ from rating.schemas import (
     MALFORMED,
     PLAYHEAD_MS_MAX,
     STATES,
+    TEXT_BYTES_MAX,
     TIME_MS_MAX,
     TIME_MS_MIN,
     USAGE,
@@ -237,10 +238,9 @@ def _take_views(columns: _Columns, events: NDArray[np.void]) -> Mask:
             return none
         if name != "quality":
             certain &= text.lengths > 0
-        if name == "account":
-            certain &= (
-                text.lengths <= ACCOUNT_CHARACTERS_MAX
-            )  # so many bytes are no more characters
+        # So many bytes of an account are no more characters; any other goes to the exact reader.
+        length_max = ACCOUNT_CHARACTERS_MAX if name == "account" else TEXT_BYTES_MAX
+        certain &= text.lengths <= length_max
         columns.take_text(text, events, name)
     times, received = columns.number("time"), columns.number("received")
     playhead = columns.number("playhead_ms")
