@@ -17,6 +17,7 @@ from rating.jit import jit
 from rating.names import name_text
 from rating.schemas import (
     ACCOUNTS,
+    BALANCE_MICROS_MAX,
     CHARGE_EVIDENCE,
     CHARGES,
     ORDERS,
@@ -32,11 +33,13 @@ from rating.state import (
     HOUR_MS,
     NO_RULE,
     ORDER_STATUS,
+    OUT_OF_BOUNDS,
     UNKNOWN_PLAN,
     UNSET_MS,
 )
 from rating.steps import lines_steps
 from rating.tables import NONE
+from tariffs.money import COUNTER_MICROS_MAX, MICROS
 from tariffs.prices import tax_micros
 
 if TYPE_CHECKING:
@@ -371,7 +374,7 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
     unknown_plan = pl.col("rule_name") == UNKNOWN_PLAN
     # Plans have names: without one the account was never opened, and this book has no default.
     unknown_account = unknown_plan & (pl.col("plan") == "")
-    assert frame["rule_name"].is_in([UNKNOWN_PLAN, NO_RULE]).all()
+    assert frame["rule_name"].is_in([UNKNOWN_PLAN, NO_RULE, OUT_OF_BOUNDS]).all()
     detail_plan = pl.format("the book {} has no plan '{}'", "book", "plan")
     detail_rule = pl.format(
         "no rule of plan '{}' in book {} fits content '{}', kind '{}', quality '{}'",
@@ -386,11 +389,15 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("unknown_account"))
         .when(unknown_plan)
         .then(pl.lit("unknown_plan"))
+        .when(pl.col("rule_name") == OUT_OF_BOUNDS)
+        .then(pl.lit("amount_out_of_bounds"))
         .otherwise(pl.lit("no_rule")),
         detail=pl.when(unknown_account)
         .then(pl.lit(DETAILS["unknown_account"]))
         .when(unknown_plan)
         .then(detail_plan)
+        .when(pl.col("rule_name") == OUT_OF_BOUNDS)
+        .then(pl.lit(OUT_OF_BOUNDS_DETAIL))
         .otherwise(detail_rule),
         account="account",
         time="start",
@@ -409,6 +416,10 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
     ).cast(SUSPENSE)
 
 
+OUT_OF_BOUNDS_DETAIL = (
+    f"what the account watched before comes to more than {COUNTER_MICROS_MAX // MICROS} currency "
+    "units in one of its counters, and nothing more can be priced for it"
+)
 DETAILS = {
     "clock_ahead": "its time is more than 5 minutes ahead of the log's clock",
     "too_late": "its time is more than 35 days behind the log's clock",
@@ -418,6 +429,10 @@ DETAILS = {
     "currency_mismatch": "the top-up is in another currency than the book in force at its time",
     "unknown_offer": "the book in force at its time has no such offer, or not in that quality",
     "unknown_order": "the account has no such order",
+    "balance_out_of_bounds": (
+        "the account's top-ups, or its purchases, would come to more than "
+        f"{BALANCE_MICROS_MAX // MICROS} currency units over its life"
+    ),
 }
 
 

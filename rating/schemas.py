@@ -52,6 +52,12 @@ TIME_MS_MAX = 7_258_118_399_999  # the last ms before 2200-01-01T00:00:00Z
 PLAYHEAD_MS_MAX = 10**15  # magnitude
 RATE_MILLI_MAX = 10**9  # magnitude: a million times normal speed
 TOPUP_MICROS_MAX = 10**15  # a thousand million currency units
+BALANCE_MICROS_MAX = 2 * 10**18
+"""What an account's top-ups, and its prepaid purchases, may each come to over its life.
+
+Its balance, and every sum that the law of balances is made of, is then well within 64 bits.
+"""
+assert 4 * BALANCE_MICROS_MAX < 2**63
 
 TEXT_FIELDS = ("account", "device", "key", "subject", "kind", "quality")
 

@@ -43,6 +43,7 @@ REASONS = (
     "unknown_offer",
     "unknown_order",
     "no_rule",
+    "balance_out_of_bounds",
 )
 (
     _,
@@ -56,6 +57,7 @@ REASONS = (
     UNKNOWN_OFFER,
     UNKNOWN_ORDER,
     NO_RULE,
+    BALANCE_OUT_OF_BOUNDS,
 ) = range(len(REASONS))
 
 SIGNAL_TYPES = (

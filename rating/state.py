@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rating.jit import jit
+from rating.schemas import TEXT_BYTES_MAX
 from rating.tables import (
     ARENA_PLACES,
     CAPACITY,
@@ -40,6 +41,7 @@ ACCOUNT = np.dtype(
         ("live", "u1"),
         ("exhausted", "u1"),
         ("bill_day", "u1"),
+        ("out_of_bounds", "u1"),  # 1: no further piece is priced, see pieces.note_bounds
         ("at", "<u4"),
         ("len", "<u2"),
         ("plan", "<i4"),  # NONE: never opened
@@ -86,7 +88,7 @@ LINE = np.dtype(
         ("kind", "<i4"),
         ("plan", "<i4"),
         ("book", "<i4"),
-        ("rule", "<i4"),  # a name, or NO_RULE, UNKNOWN_PLAN
+        ("rule", "<i4"),  # a name, or NO_RULE, UNKNOWN_PLAN, OUT_OF_BOUNDS
         ("region", "<i4"),
         ("money", "<i4"),  # NONE on covered and suspended lines
         ("hour", "<i4"),  # hours since the epoch
@@ -97,6 +99,7 @@ LINE = np.dtype(
 )
 NO_RULE = -2
 UNKNOWN_PLAN = -3
+OUT_OF_BOUNDS = -5
 
 MONEY = np.dtype(
     [
@@ -204,7 +207,9 @@ TABLES = {
     "orders": ORDER,
     "topups": TOPUP,
 }
-# A row's text is so many bytes: the sum of these fields.
+# A row's text is so many bytes: the sum of these fields. All but those of names are of records'
+# own texts, which have at most TEXT_BYTES_MAX (rating/rater.py holds it), so 16 bits are enough.
+assert TEXT_BYTES_MAX < 2**16
 TEXT_LENGTHS = {
     "names": ("len",),
     "accounts": ("len",),

@@ -525,7 +525,10 @@ def _last_seq(connection: psycopg.Connection, kind: Kind) -> int:
 
 def _totals(connection: psycopg.Connection, schema: pl.Schema, statement: str) -> pl.DataFrame:
     """Run a grouped sum."""
-    rows = connection.execute(statement).fetchall()
+    rows = [
+        [part if isinstance(part, str) else int(part) for part in row]
+        for row in connection.execute(statement)
+    ]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -24,10 +24,12 @@ from sinks.sqlite_queries import (
     CHARGES_BY_TYPE,
     LAWS,
     OF_ACCOUNT,
+    PAID,
     SIGNALS_BY_TYPE,
     STORED_ALREADY,
     SUSPENSE_BY_REASON,
     Totals,
+    joined,
 )
 from sinks.store import (
     BookChanged,
@@ -413,7 +415,12 @@ class SqliteStore(PagedStore):
         """Add up what the laws compare. Reads every charge once or twice."""
         with self._reading() as connection:
             sums = {name: _number(connection, statement) for name, statement in LAWS.items()}
-            return LawInputs(counts=_counts(connection), **sums)
+            by_accounts, by_charges = (
+                joined(*connection.execute(statement).fetchone()) for statement in PAID
+            )
+            return LawInputs(
+                counts=_counts(connection), paid_open_micros=by_accounts - by_charges, **sums
+            )
 
 
 def _advance(connection: sqlite3.Connection, commit: Commit) -> None:
@@ -462,9 +469,12 @@ def _change_state(connection: sqlite3.Connection, commit: Commit) -> None:
 
 def _totals(connection: sqlite3.Connection, totals: Totals) -> pl.DataFrame:
     """Run a grouped sum."""
-    return pl.DataFrame(
-        connection.execute(totals.statement).fetchall(), schema=totals.schema, orient="row"
-    )
+    narrow = len(totals.schema) - totals.wide
+    rows = [
+        (*row[:narrow], *map(joined, row[narrow::2], row[narrow + 1 :: 2]))
+        for row in connection.execute(totals.statement)
+    ]
+    return pl.DataFrame(rows, schema=totals.schema, orient="row")
 
 
 def _number(connection: sqlite3.Connection, statement: str) -> int:
