@@ -51,7 +51,16 @@ INSERT INTO partitions (partition, next_offset, clock_ms, counts, sessions_open)
 VALUES (:partition, :next_offset, :clock_ms, :counts, :sessions_open)
 """
 
-# Is a charge stored already? In the order of charges_once; then wherever an order's charge is.
+# Has one of the charges numbered from ?1 on the id of another one?
+IDS_TAKEN = """
+SELECT EXISTS (
+    SELECT 1 FROM charges AS new JOIN charges AS old INDEXED BY charges_by_slot
+        ON old.slot = new.slot AND old.account = new.account AND old.charge_id = new.charge_id
+    WHERE new.seq >= ?1 AND old.seq <> new.seq
+)
+"""
+
+# Is a charge stored already? By charges_by_slot; then wherever an order's charge is.
 STORED_ALREADY = """
 SELECT 1 FROM charges WHERE slot = ?1 AND account = ?2 AND charge_id = ?3
 UNION ALL
@@ -96,30 +105,40 @@ SIGNALS_BY_TYPE = Totals(
     "SELECT type, count(*) FROM signals GROUP BY type ORDER BY type",
 )
 
+# What was charged, also where the charge is held back in suspense because its id is taken.
+CHARGED = """(
+    SELECT account, type, paid FROM charges
+    UNION ALL
+    SELECT account, type, json_extract(CAST(raw AS TEXT), '$.paid') FROM suspense
+    WHERE reason = 'charge_id_taken'
+)"""
+
 # The words of what accounts paid for usage, and of what their charges did.
 PAID = (
     f"SELECT {wide_sum('paid')} FROM accounts",  # noqa: S608 - a column of our own
-    f"SELECT {wide_sum('paid')} FROM charges WHERE type = 'usage'",  # noqa: S608
+    f"SELECT {wide_sum('paid')} FROM {CHARGED} WHERE type = 'usage'",  # noqa: S608
 )
 
 # One number each, named as in LawInputs.
 LAWS = {
     "sessions_open": "SELECT sum(sessions_open) FROM partitions",
     "charges": "SELECT count(*) FROM charges",
-    "records_suspended": "SELECT count(*) FROM suspense WHERE type IS NOT 'usage'",
+    "records_suspended": """
+        SELECT count(*) FROM suspense WHERE type IS NOT 'usage' AND reason <> 'charge_id_taken'
+    """,
     "charged_ms": "SELECT sum(watched_ms) FROM charges",
     "suspended_ms": "SELECT sum(watched_ms) FROM suspense",
     "balances_wrong": """
         SELECT count(*) FROM accounts WHERE balance <> topups - paid - purchases + refunds
     """,
-    "orders_wrong": """
+    "orders_wrong": f"""
         SELECT count(*) FROM accounts LEFT JOIN (
             SELECT account,
                 sum(iif(type = 'purchase', paid, 0)) AS purchases,
                 -sum(iif(type = 'refund', paid, 0)) AS refunds
-            FROM charges WHERE type <> 'usage' GROUP BY account
+            FROM {CHARGED} WHERE type <> 'usage' GROUP BY account
         ) AS charged USING (account)
         WHERE accounts.purchases <> coalesce(charged.purchases, 0)
             OR accounts.refunds <> coalesce(charged.refunds, 0)
-    """,
+    """,  # noqa: S608 - a statement of our own
 }

@@ -151,5 +151,3 @@ def test_a_balance_that_wrapped_around_breaks_the_law() -> None:
     )
     with pytest.raises(LawBroken, match="anna"):
         check_batch(rater.state, accounts)
-
-
