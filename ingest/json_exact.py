@@ -28,6 +28,7 @@ from rating.schemas import (
     RATE_MILLI_MAX,
     RECORD_TYPES,
     STATES,
+    TEXT_BYTES_MAX,
     TIME_MS_MAX,
     TIME_MS_MIN,
     TOPUP_MICROS_MAX,
@@ -222,12 +223,9 @@ def pass_on(fields: dict[str, Any], refused: UsageRecord) -> None:
 
 def read_account(fields: dict[str, Any], usage: UsageRecord) -> None:
     """Who pays."""
-    account = text_of(fields, "account")
+    account = string_of(fields, "account")
     if len(account) > ACCOUNT_CHARACTERS_MAX:
-        raise MalformedError(
-            f'field "account" has {len(account)} characters, '
-            f"expected at most {ACCOUNT_CHARACTERS_MAX}"
-        )
+        raise too_long("account", len(account), "characters", ACCOUNT_CHARACTERS_MAX)
     usage.texts["account"] = account
 
 
@@ -283,7 +281,16 @@ def read_view(fields: dict[str, Any], usage: UsageRecord) -> None:
 
 
 def text_of(fields: dict[str, Any], name: str, *, may_be_empty: bool = False) -> str:
-    """A field that is a string."""
+    """A field that is a string of at most TEXT_BYTES_MAX."""
+    text = string_of(fields, name, may_be_empty=may_be_empty)
+    text_bytes = len(text.encode())
+    if text_bytes > TEXT_BYTES_MAX:
+        raise too_long(name, text_bytes, "bytes of UTF-8", TEXT_BYTES_MAX)
+    return text
+
+
+def string_of(fields: dict[str, Any], name: str, *, may_be_empty: bool = False) -> str:
+    """A field that is a string of any length."""
     expected = "a string" if may_be_empty else "a string that is not empty"
     value = fields.get(name, ABSENT)
     if not isinstance(value, str) or not (value or may_be_empty):
@@ -304,11 +311,11 @@ def int_of(fields: dict[str, Any], name: str, least: int, most: int) -> int:
 def time_of(fields: dict[str, Any], name: str) -> int:
     """A field that is a time, in ms since the epoch."""
     value = fields.get(name, ABSENT)
-    time_ms = rfc_3339_ms(value) if isinstance(value, str) else value
+    time_ms = rfc_3339_ms(text_of(fields, name)) if isinstance(value, str) else value
     if type(time_ms) is not int:
         raise wrong(name, value, "milliseconds since 1970 or an RFC 3339 time with its zone")
     if not TIME_MS_MIN <= time_ms <= TIME_MS_MAX:
-        raise wrong(name, value, "a time in the years 1 to 9999")
+        raise wrong(name, value, "a time in the years 2000 to 2199, in UTC")
     return time_ms
 
 
@@ -350,12 +357,12 @@ def amount_of(fields: dict[str, Any]) -> int:
     """A top-up's amount in micro-units."""
     text = text_of(fields, "amount")
     found = AMOUNT.fullmatch(text)
-    expected = f"a decimal from 0 to {TOPUP_MICROS_MAX // 10**6} with at most 6 decimals"
+    expected = f"a decimal above 0, up to {TOPUP_MICROS_MAX // 10**6}, of at most 6 decimals"
     whole = found[1].lstrip("0") if found else ""
     if found is None or len(whole) >= INT64_DIGITS:
         raise wrong("amount", text, expected)
     amount_micros = int(whole + (found[2] or "").ljust(6, "0"))
-    if amount_micros > TOPUP_MICROS_MAX:
+    if not 0 < amount_micros <= TOPUP_MICROS_MAX:
         raise wrong("amount", text, expected)
     return amount_micros
 
@@ -366,6 +373,11 @@ def amount_of(fields: dict[str, Any]) -> int:
 def wrong(name: str, value: Any, expected: str) -> MalformedError:
     """One field is not what it should be."""
     return MalformedError(f'field "{name}" is {shown(value)}, expected {expected}')
+
+
+def too_long(name: str, length: int, unit: str, length_max: int) -> MalformedError:
+    """One field is longer than a field may be."""
+    return MalformedError(f'field "{name}" has {length} {unit}, expected at most {length_max}')
 
 
 def not_one_of(name: str, value: str, known: tuple[str, ...]) -> str:

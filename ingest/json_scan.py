@@ -47,6 +47,7 @@ from rating.schemas import (
     RATE_MILLI_MAX,
     RECORD_TYPES,
     STATES,
+    TEXT_BYTES_MAX,
     TEXT_FIELDS,
     TIME_MS_MAX,
     TIME_MS_MIN,
@@ -65,6 +66,7 @@ UNSURE = -1
 DEPTH_MAX = 60  # of values nested in an unknown field; deeper is for the exact reader
 NUMBER_BYTES_MAX = 300
 DIGITS_MAX = 18  # what an int64 surely holds
+FRACTION_DIGITS_MAX = 100  # of a second; a time of more is for the exact reader
 MONTHS = 12
 LEAP_MONTH = 2
 
@@ -514,7 +516,7 @@ def read_date_time(raw: Bytes, i: int) -> tuple[int, int]:
     milli = 0
     if byte_at(raw, i) == POINT:
         end = after_digits(raw, i + 1)
-        if end == i + 1:
+        if end == i + 1 or end > i + FRACTION_DIGITS_MAX:
             return UNSURE, 0
         for k in range(i + 1, i + 4):  # what is finer than a millisecond is cut off
             milli = milli * 10 + (byte_at(raw, k) - ZERO if k < end else 0)
@@ -629,7 +631,7 @@ def characters(raw: Bytes, at: int, length: int) -> int:
 
 @inlined
 def fill_texts(words: Any, row: int, type_: int, seen: int, found: Ints) -> bool:
-    """Write the ranges of a row's texts; False if one is missing or empty."""
+    """Write the ranges of a row's texts; False if one is missing, empty or too long."""
     for text in range(len(TEXT_FIELDS)):
         need = TEXT_NEED[type_, text]
         if need == UNUSED:
@@ -638,6 +640,8 @@ def fill_texts(words: Any, row: int, type_: int, seen: int, found: Ints) -> bool
         if (seen >> field) & 1 == 0:
             if need == REQUIRED:
                 return False
+        elif found[field, 1] > TEXT_BYTES_MAX:  # as an account of 128 characters never is
+            return False
         elif found[field, 1] > 0:
             words[row, TEXT_WORD + 2 * text] = found[field, 0]
             words[row, TEXT_WORD + 2 * text + 1] = found[field, 1]
@@ -689,7 +693,9 @@ def fill_row(raw: Bytes, rows: Any, row: int, words: Any, seen: int, found: Ints
         if (seen >> AMOUNT) & 1 == 0:
             return False
         end, amount_micros = read_decimal(raw, found[AMOUNT, 0], 6)
-        if end != found[AMOUNT, 0] + found[AMOUNT, 1] or amount_micros > TOPUP_MICROS_MAX:
+        if end != found[AMOUNT, 0] + found[AMOUNT, 1]:
+            return False
+        if not 0 < amount_micros <= TOPUP_MICROS_MAX:
             return False
         usage.amount_micros = amount_micros
     usage.type = type_

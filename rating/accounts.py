@@ -12,8 +12,8 @@ import numpy as np
 from rating.balances import credit, credit_limit
 from rating.jit import int64, jit
 from rating.names import find_name, find_topup, id_hash, intern
-from rating.schemas import HAS_BILL_DAY, HAS_REGION
-from rating.scratch import CURRENCY_MISMATCH, UNKNOWN_PACKAGE
+from rating.schemas import BALANCE_MICROS_MAX, HAS_BILL_DAY, HAS_REGION
+from rating.scratch import BALANCE_OUT_OF_BOUNDS, CURRENCY_MISMATCH, UNKNOWN_PACKAGE
 from rating.state import (
     ACCOUNTS,
     APPLIED,
@@ -110,13 +110,15 @@ def top_up(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> in
     currency = int64(books(b)[book].currency)
     if currency_len > 0 and not same_name(known, currency, text, currency_at, currency_len):
         return int64(-CURRENCY_MISMATCH)
+    amount = int64(event.amount_micros)
+    if accounts(s)[account].topups_micros > BALANCE_MICROS_MAX - amount:
+        return int64(-BALANCE_OUT_OF_BOUNDS)
     slot = take(s, TOPUPS)
     row = topups(s)[slot]
     row.account = account
     row.at = append_text(s, TEXTS, text, at, length)
     row.len = length
     insert(index_of(s, TOPUPS), id_hash(account, text, at, length), slot)
-    amount = int64(event.amount_micros)
     accounts(s)[account].topups_micros += amount
     credit(s, account, amount, credit_limit(s, b, book, account), int64(event.time_ms))
     return int64(APPLIED)

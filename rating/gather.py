@@ -17,6 +17,7 @@ from rating.jit import jit
 from rating.names import name_text
 from rating.schemas import (
     ACCOUNTS,
+    BALANCE_MICROS_MAX,
     CHARGE_EVIDENCE,
     CHARGES,
     ORDERS,
@@ -26,6 +27,7 @@ from rating.schemas import (
     SUSPENSE,
 )
 from rating.scratch import (
+    BALANCE_OUT_OF_BOUNDS,
     CLOCK_AHEAD,
     CLOCK_LEAP,
     CURRENCY_MISMATCH,
@@ -48,11 +50,13 @@ from rating.state import (
     NO_BOOK,
     NO_RULE,
     ORDER_STATUS,
+    OUT_OF_BOUNDS,
     UNKNOWN_PLAN,
     UNSET_MS,
 )
 from rating.steps import lines_steps
 from rating.tables import NONE
+from tariffs.money import COUNTER_MICROS_MAX, MICROS
 from tariffs.prices import tax_micros
 
 if TYPE_CHECKING:
@@ -384,7 +388,12 @@ def _line_taxes(nets: Any, percents_micros: Any, inclusive: Any, taxes: Any) -> 
 
 def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
     """Suspense rows of pieces that could not be priced."""
-    assert frame["rule_name"].is_in([UNKNOWN_PLAN, NO_RULE, NO_BOOK]).all()
+    unknown_plan = pl.col("rule_name") == UNKNOWN_PLAN
+    # Plans have names: without one the account was never opened, and this book has no default.
+    unknown_account = unknown_plan & (pl.col("plan") == "")
+    no_book = pl.col("rule_name") == NO_BOOK
+    out_of_bounds = pl.col("rule_name") == OUT_OF_BOUNDS
+    assert frame["rule_name"].is_in([UNKNOWN_PLAN, NO_RULE, NO_BOOK, OUT_OF_BOUNDS]).all()
     detail_plan = pl.format("the book {} has no plan '{}'", "book", "plan")
     detail_rule = pl.format(
         "no rule of plan '{}' in book {} fits content '{}', kind '{}', quality '{}'",
@@ -394,15 +403,24 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
         "kind",
         "quality",
     )
-    unknown_plan = pl.when(pl.col("rule_name") == UNKNOWN_PLAN)
     return frame.select(
-        reason=unknown_plan.then(pl.lit("unknown_plan"))
-        .when(pl.col("rule_name") == NO_BOOK)
+        reason=pl.when(unknown_account)
+        .then(pl.lit("unknown_account"))
+        .when(unknown_plan)
+        .then(pl.lit("unknown_plan"))
+        .when(no_book)
         .then(pl.lit("no_book"))
+        .when(out_of_bounds)
+        .then(pl.lit("amount_out_of_bounds"))
         .otherwise(pl.lit("no_rule")),
-        detail=unknown_plan.then(detail_plan)
-        .when(pl.col("rule_name") == NO_BOOK)
+        detail=pl.when(unknown_account)
+        .then(pl.lit(DETAILS[UNKNOWN_ACCOUNT]))
+        .when(unknown_plan)
+        .then(detail_plan)
+        .when(no_book)
         .then(pl.lit("it was watched before the first book came into force"))
+        .when(out_of_bounds)
+        .then(pl.lit(OUT_OF_BOUNDS_DETAIL))
         .otherwise(detail_rule),
         account="account",
         time="start",
@@ -421,6 +439,10 @@ def _piece_suspense(frame: pl.DataFrame) -> pl.DataFrame:
     ).cast(SUSPENSE)
 
 
+OUT_OF_BOUNDS_DETAIL = (
+    f"what the account watched before comes to more than {COUNTER_MICROS_MAX // MICROS} currency "
+    "units in one of its counters, and nothing more can be priced for it"
+)
 DETAILS = {
     CLOCK_AHEAD: "its time is more than 5 minutes ahead of the log's clock",
     CLOCK_LEAP: "it has no `received`, and its time is more than 35 days ahead of the log's clock; "
@@ -435,6 +457,10 @@ DETAILS = {
     CURRENCY_MISMATCH: "the top-up is in another currency than the book in force at its time",
     UNKNOWN_OFFER: "the book in force at its time has no such offer, or not in that quality",
     UNKNOWN_ORDER: "the account has no such order",
+    BALANCE_OUT_OF_BOUNDS: (
+        "the account's top-ups, or its purchases, would come to more than "
+        f"{BALANCE_MICROS_MAX // MICROS} currency units over its life"
+    ),
 }
 assert all(number in DETAILS for number in range(2, len(REASONS)))  # beside malformed ones
 

@@ -32,10 +32,11 @@ def check_batch(state: State, accounts: pl.DataFrame) -> None:
             f"but pieces of {totals['rated_ms']} ms were rated"
         )
         raise LawBroken(msg)
-    wrong = accounts.filter(
-        pl.col("balance")
-        != pl.col("topups") - pl.col("paid") - pl.col("purchases") + pl.col("refunds")
+    # In 128 bits: where sums of 64 bits wrap, both sides would wrap alike.
+    topups, paid, purchases, refunds = (
+        pl.col(name).cast(pl.Int128) for name in ("topups", "paid", "purchases", "refunds")
     )
+    wrong = accounts.filter(pl.col("balance") != topups - paid - purchases + refunds)
     if len(wrong):
         row = wrong.row(0, named=True)
         msg = (

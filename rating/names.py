@@ -106,6 +106,7 @@ def add_account(s: Any, text: Any, at: int, length: int) -> int:
     row = accounts(s)[slot]
     row.exhausted = 0
     row.bill_day = 1
+    row.out_of_bounds = 0
     row.at = append_text(s, TEXTS, text, at, length)
     row.len = length
     row.plan = NONE

@@ -10,7 +10,9 @@ from typing import Any
 from rating.balances import credit, credit_limit, exhaust, give_signal
 from rating.jit import int64, jit
 from rating.names import find_order, id_hash, intern
+from rating.schemas import BALANCE_MICROS_MAX
 from rating.scratch import (
+    BALANCE_OUT_OF_BOUNDS,
     HORIZON_MS,
     INSUFFICIENT_BALANCE,
     NO_REASON,
@@ -154,6 +156,10 @@ def purchase(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> 
     inclusive = books(b)[book].inclusive == 1
     net = int64(offer_prices(b)[price].amount_micros)
     tax = tax_micros(net, percent, inclusive)
+    total = net if inclusive else net + tax
+    prepaid = plans(b)[plan_at].mode == PREPAID
+    if prepaid and owner.purchases_micros > BALANCE_MICROS_MAX - total:
+        return int64(-BALANCE_OUT_OF_BOUNDS)
     order = _new_order(s, text, event, account)
     row = orders(s)[order]
     row.book = books(b)[book].name
@@ -164,8 +170,8 @@ def purchase(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> 
     row.region = owner.region
     row.price_micros = net
     row.tax_micros = tax
-    row.total_micros = net if inclusive else net + tax
-    row.prepaid = 1 if plans(b)[plan_at].mode == PREPAID else 0
+    row.total_micros = total
+    row.prepaid = 1 if prepaid else 0
     row.status = DECLINED
     time_ms = int64(event.time_ms)
     room = int64(owner.balance_micros) + int64(plans(b)[plan_at].credit_limit_micros)

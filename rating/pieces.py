@@ -15,6 +15,7 @@ from rating.lines import add_piece, line_for, money_of, note_step
 from rating.orders import covering_order
 from rating.scratch import CANDIDATES_AT, CANDIDATES_LEN, candidates, matches
 from rating.state import (
+    ACCOUNTS,
     ALLOW,
     BALANCE,
     CAP,
@@ -25,6 +26,7 @@ from rating.state import (
     MONEYS,
     NO_BOOK,
     NO_RULE,
+    OUT_OF_BOUNDS,
     PRICE,
     RATED_MS,
     TALLIES,
@@ -70,6 +72,7 @@ from tariffs.compiled import (
 )
 from tariffs.matching import COVERED, Words, first_rule, resolve, tax_percent_micros
 from tariffs.matching import UNKNOWN_PLAN as NO_SUCH_PLAN
+from tariffs.money import COUNTER_MICROS_MAX, COUNTER_MS_MAX
 from tariffs.prices import billed_ms, percent_of, price_micros, tax_micros
 
 
@@ -126,6 +129,17 @@ def find_match(s: Any, b: Any, book: int, plan: int, region: int, packages: int,
     s[CANDIDATES_LEN] = resolve(b, known, match, candidates(s), s[CANDIDATES_LEN])
     insert(index, hashed, slot)
     return slot
+
+
+@jit
+def note_bounds(s: Any, account: int, value: int, bound: int) -> None:
+    """Mark an account one of whose counters has come past its bound: nothing more is priced for it.
+
+    One piece more could otherwise pass 64 bits, and what wraps around there is a wrong charge.
+    """
+    if value > bound or value < -bound:
+        accounts(s)[account].out_of_bounds = 1
+        touch(s, ACCOUNTS, account)
 
 
 @jit
@@ -213,7 +227,10 @@ def _price(s: Any, b: Any, rule: Any, session: int, day: int, money: int, quanti
         period = _period(s, per, session, day)
         before = _move(s, account, PRICE, counter, per, period, money, quantity)
     price = prices(b)[rule.price]
-    return price_micros(price, tiers(b), before + quantity) - price_micros(price, tiers(b), before)
+    after_micros = price_micros(price, tiers(b), before + quantity)
+    note_bounds(s, account, before + quantity, COUNTER_MS_MAX)
+    note_bounds(s, account, after_micros, COUNTER_MICROS_MAX)
+    return after_micros - price_micros(price, tiers(b), before)
 
 
 @jit
@@ -227,6 +244,7 @@ def _discount(
             period = period_of(MONTH, day, int64(accounts(s)[account].bill_day))
             name = int64(discount.name)
             before = _move(s, account, DISCOUNT, name, MONTH, period, money, amount)
+            note_bounds(s, account, before + amount, COUNTER_MICROS_MAX)
             percent = int64(discount.percent_micros)
             amount -= percent_of(before + amount, percent) - percent_of(before, percent)
     return amount
@@ -241,6 +259,7 @@ def _cap(s: Any, b: Any, rule: Any, account: int, day: int, money: int, amount: 
         per, limit = int64(cap.per), int64(cap.amount_micros)
         period = period_of(per, day, bill_day)
         before = _move(s, account, CAP, int64(cap.name), per, period, money, amount)
+        note_bounds(s, account, before + amount, COUNTER_MICROS_MAX)
         amount = min(limit, before + amount) - min(limit, before)
     return amount
 
@@ -355,8 +374,9 @@ def rate_piece(
         return
     wall_ms = local_ms(b, CALENDAR_AT, int64(books(b)[book].zone), t0_ms)
     rule = first_rule(b, match, candidates(s), wall_ms)
-    if rule == NONE:
-        line = line_for(s, session, t0_ms, plan, name, NO_RULE, region)
+    if rule == NONE or owner.out_of_bounds == 1:
+        reason = NO_RULE if rule == NONE else OUT_OF_BOUNDS
+        line = line_for(s, session, t0_ms, plan, name, reason, region)
         add_piece(s, line, t0_ms, t1_ms)
         return
     line = line_for(s, session, t0_ms, plan, name, int64(rules(b)[rule].name), region)

@@ -37,6 +37,8 @@ from rating.schemas import (
     ACCOUNT_SUBSCRIBE,
     ACCOUNT_UNSUBSCRIBE,
     OUTCOMES,
+    TEXT_BYTES_MAX,
+    TEXT_FIELDS,
     USAGE,
     BatchResult,
     StateChunk,
@@ -83,6 +85,14 @@ class _Bounds:
         rules = max((len(plan.rules) for plan in plans), default=0) + 1
         window = max(1, min(WINDOW, COUNTERS_A_WINDOW_MAX // (pieces * steps)))
         return cls(pieces, steps, rules, window)
+
+
+def _check_widths(batch: UsageBatch) -> None:
+    """Assert what every row of the state takes for granted: no text of a record is cut there."""
+    assert len(batch.text) < 2**32, "more text than a row's ranges can point to"
+    for name in TEXT_FIELDS:
+        longest = int(batch.events[f"{name}_len"].max(initial=0))
+        assert longest <= TEXT_BYTES_MAX, f"a reader let a text of {longest} bytes through"
 
 
 class Rater:
@@ -149,6 +159,7 @@ class Rater:
 
     def rate(self, batch: UsageBatch) -> BatchResult:
         """Apply a batch. Raises LawBroken if the result breaks a law of section 8."""
+        _check_widths(batch)
         self._make_room(len(batch.events))
         self._set_horizon()
         bounds = self._bounds

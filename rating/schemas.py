@@ -51,11 +51,17 @@ HAS_BILL_DAY = 8
 
 ACCOUNT_CHARACTERS_MAX = 128
 TEXT_BYTES_MAX = 512  # of UTF-8, in every other text of a record
-TIME_MS_MIN = -62_135_510_400_000  # 0001-01-02; a day inside what a calendar can hold
-TIME_MS_MAX = 253_402_128_000_000  # 9999-12-30
+TIME_MS_MIN = 946_684_800_000  # 2000-01-01T00:00:00Z
+TIME_MS_MAX = 7_258_118_399_999  # the last ms before 2200-01-01T00:00:00Z
 PLAYHEAD_MS_MAX = 10**15  # magnitude
 RATE_MILLI_MAX = 10**9  # magnitude: a million times normal speed
 TOPUP_MICROS_MAX = 10**15  # a thousand million currency units
+BALANCE_MICROS_MAX = 2 * 10**18
+"""What an account's top-ups, and its prepaid purchases, may each come to over its life.
+
+Its balance, and every sum that the law of balances is made of, is then well within 64 bits.
+"""
+assert 4 * BALANCE_MICROS_MAX < 2**63
 
 TEXT_FIELDS = ("account", "device", "key", "subject", "kind", "quality")
 

@@ -45,6 +45,7 @@ REASONS = (
     "no_book",
     "clock_leap",
     "too_late",
+    "balance_out_of_bounds",
 )
 (
     _,
@@ -60,6 +61,7 @@ REASONS = (
     NO_BOOK,
     CLOCK_LEAP,
     TOO_LATE_TO_OPEN,
+    BALANCE_OUT_OF_BOUNDS,
 ) = range(len(REASONS))
 
 SIGNAL_TYPES = (

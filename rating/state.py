@@ -15,6 +15,7 @@ import numpy as np
 
 from rating.jit import jit
 from rating.repeats import INDEX_ENTRY, REPEAT, REPEATS, Repeats
+from rating.schemas import TEXT_BYTES_MAX
 from rating.tables import (
     ARENA_PLACES,
     CAPACITY,
@@ -41,6 +42,7 @@ ACCOUNT = np.dtype(
         ("live", "u1"),
         ("exhausted", "u1"),
         ("bill_day", "u1"),
+        ("out_of_bounds", "u1"),  # 1: no further piece is priced, see pieces.note_bounds
         ("at", "<u4"),
         ("len", "<u2"),
         ("plan", "<i4"),  # NONE: never opened
@@ -87,7 +89,7 @@ LINE = np.dtype(
         ("kind", "<i4"),
         ("plan", "<i4"),
         ("book", "<i4"),
-        ("rule", "<i4"),  # a name, or NO_RULE, UNKNOWN_PLAN, NO_BOOK
+        ("rule", "<i4"),  # a name, or NO_RULE, UNKNOWN_PLAN, NO_BOOK, OUT_OF_BOUNDS
         ("region", "<i4"),
         ("money", "<i4"),  # NONE on covered and suspended lines
         ("hour", "<i4"),  # hours since the epoch
@@ -99,6 +101,7 @@ LINE = np.dtype(
 NO_RULE = -2
 UNKNOWN_PLAN = -3
 NO_BOOK = -4
+OUT_OF_BOUNDS = -5
 
 MONEY = np.dtype(
     [
@@ -210,6 +213,9 @@ TABLES = {
 }
 assert tuple(TABLES)[REPEATS] == "repeats"
 # A row's text is so many bytes: the sum of these fields.
+# A row's text is so many bytes: the sum of these fields. All but those of names are of records'
+# own texts, which have at most TEXT_BYTES_MAX (rating/rater.py holds it), so 16 bits are enough.
+assert TEXT_BYTES_MAX < 2**16
 TEXT_LENGTHS = {
     "names": ("len",),
     "accounts": ("len",),

@@ -77,6 +77,7 @@ class Table:
     def _bind(self, rows: NDArray[np.void]) -> None:
         """Bind rows, and the lists beside them; what the lists held is copied."""
         capacity = len(rows)
+        assert capacity < 2**31, "one partition's rows pass 31 bits; use more partitions"
         self.block.bind(self.base + ROWS, rows)
         for place, dtype in ((FREE, np.int32), (DIRTY, np.uint8), (TOUCHED, np.int32)):
             longer = np.zeros(capacity, dtype)
@@ -224,6 +225,7 @@ def take(s: Any, table: int) -> int:
         slot = int64(free[s[base + FREE_LEN]])
     else:
         slot = s[base + HIGH]
+        assert slot < s[base + CAPACITY]  # the caller saw to the room
         s[base + HIGH] += 1
     s[base + LIVE] += 1
     set_live(s, table, slot, 1)
@@ -345,6 +347,7 @@ def append_text(s: Any, arena: int, data: Any, at: int, length: int) -> int:
     """Copy a text into an arena; returns where it starts. The caller saw to the room."""
     kept = carray(pointer(s[arena + TEXT]), s[arena + TEXT_CAPACITY], np.uint8)
     start = s[arena + USED]
+    assert start + length <= len(kept)
     for step in range(length):
         kept[start + step] = data[at + step]
     s[arena + USED] += length

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -22,6 +21,7 @@ from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
 from sinks.postgres_queries import (
     CHARGES_BY_TYPE,
     FINISH,
+    IDS_TAKEN,
     LAWS,
     NEW_BATCH,
     OF_ACCOUNT,
@@ -29,12 +29,12 @@ from sinks.postgres_queries import (
     SIGNALS_BY_TYPE,
     SPANS,
     STAGING,
+    STORED_ALREADY,
     SUSPENSE_BY_REASON,
 )
 from sinks.postgres_server import OFFSET_MOVED, UNIQUE_VIOLATION, open_reader, open_writer
 from sinks.store import (
     BookChanged,
-    ChargeRepeated,
     Cursor,
     Kind,
     LawInputs,
@@ -45,6 +45,7 @@ from sinks.store import (
     StoreReadOnly,
     Summary,
 )
+from sinks.taken_ids import IdsTaken, hold_back
 from sinks.totals import CHARGE_TOTALS, SIGNAL_TOTALS, SUSPENSE_TOTALS
 
 if TYPE_CHECKING:
@@ -139,15 +140,27 @@ class PostgresStore(PagedStore):
             partition, next_offset, clock_ms, json.loads(counts), sessions_open, state, sources
         )
 
-    def commit(self, commit: Commit) -> None:
-        """Store all of a batch, or nothing.
+    def commit(self, commit: Commit) -> BatchResult:
+        """Store all of a batch, or nothing; a charge whose id is stored already is suspended.
+
+        Returns: what was stored.
+        Raises: OffsetMoved, StoreBusy, StoreFull, StoreReadOnly, StoreUnreachable.
+        """
+        result = commit.result
+        while True:
+            try:
+                self._store(commit, result)
+            except IdsTaken:
+                result = hold_back(result, self._stored_ids(result.charges))
+            else:
+                return result
+
+    def _store(self, commit: Commit, result: BatchResult) -> None:
+        """Store a batch with what it came to. Raises: IdsTaken, and what `commit` raises.
 
         Rows are brought to the server first, where nobody waits for them; `commit_batch` of the
         schema then does all that others may have to wait for.
-
-        Raises: OffsetMoved, ChargeRepeated, StoreBusy, StoreFull, StoreReadOnly, StoreUnreachable.
         """
-        result = commit.result
         charges = result.charges.sort("slot", "account", "start", "charge_id")
         self._make_months(charges)
         try:
@@ -156,21 +169,30 @@ class PostgresStore(PagedStore):
                 if stands_at != commit.expected_offset:
                     raise _moved(commit, stands_at)
                 _copy_lines(connection, "charges", charges, STORED_CHARGES, batch)
+                if _ids_taken(connection, charges, batch):
+                    raise IdsTaken
                 _copy_lines(connection, "suspense", result.suspense, SUSPENSE, batch)
                 _copy_lines(connection, "signals", result.signals, SIGNALS, batch)
                 _copy(connection, "new_accounts", result.accounts.sort("account"), ACCOUNTS)
                 _copy(connection, "new_orders", result.orders.sort("account", "order"), ORDERS)
                 _bring_state(connection, commit, batch)
-                connection.execute(_finish(commit, batch))
+                connection.execute(_finish(commit, result, batch))
         except psycopg.Error as error:
             if error.sqlstate == OFFSET_MOVED:
                 raise _moved(commit, int(error.diag.message_detail or 0)) from error
             if error.sqlstate != UNIQUE_VIOLATION:
                 raise
-            raise ChargeRepeated(
-                f"{self.url}: charge {_repeated(error)} is stored already; nothing of this batch "
-                "was stored"
-            ) from error
+            raise IdsTaken from error  # of another partition's commit, which was quicker
+
+    def _stored_ids(self, charges: pl.DataFrame) -> set[str]:
+        """Find those of some charges' ids that are stored."""
+        statement = sql.SQL(STORED_ALREADY).format(
+            slots=charges["slot"].to_list(),
+            accounts=[stored_text(account) for account in charges["account"]],
+            ids=charges["charge_id"].to_list(),
+        )
+        with self._reading() as connection:
+            return {charge_id for (charge_id,) in connection.execute(statement)}
 
     def _make_months(self, charges: pl.DataFrame) -> None:
         """See to it that every month of these charges has its partition, and the one after it."""
@@ -400,9 +422,23 @@ def _bring_state(connection: psycopg.Connection, commit: Commit, batch: int) -> 
             cursor.executemany(f"INSERT INTO new_sources VALUES ({places})", sources)  # noqa: S608
 
 
-def _finish(commit: Commit, batch: int) -> sql.Composed:
+def _ids_taken(connection: psycopg.Connection, charges: pl.DataFrame, batch: int) -> bool:
+    """Whether one of a batch's charges, which are there already, has the id of another one."""
+    if charges.is_empty():
+        return False
+    slots = charges["slot"]
+    cursor = connection.execute(
+        sql.SQL(IDS_TAKEN).format(batch=batch, slot_min=slots.min(), slot_max=slots.max())
+    )
+    while cursor.description is None:
+        assert cursor.nextset(), "the statement has a result"
+    row = cursor.fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+def _finish(commit: Commit, result: BatchResult, batch: int) -> sql.Composed:
     """Write the last message of a commit."""
-    result: BatchResult = commit.result
     slots = result.charges["slot"]
     return sql.SQL(FINISH).format(
         batch=batch,
@@ -427,12 +463,6 @@ def _moved(commit: Commit, stands_at: int) -> OffsetMoved:
         f"{commit.expected_offset}: another worker has taken the partition over. Start again, and "
         "it goes on from where the store stands"
     )
-
-
-def _repeated(error: psycopg.Error) -> str:
-    """Read from the error which charge it is."""
-    found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", error.diag.message_detail or "")
-    return found.group() if found else "of this batch"
 
 
 def _stored(value: Any) -> Any:
@@ -525,7 +555,10 @@ def _last_seq(connection: psycopg.Connection, kind: Kind) -> int:
 
 def _totals(connection: psycopg.Connection, schema: pl.Schema, statement: str) -> pl.DataFrame:
     """Run a grouped sum."""
-    rows = connection.execute(statement).fetchall()
+    rows = [
+        [part if isinstance(part, str) else int(part) for part in row]
+        for row in connection.execute(statement)
+    ]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -22,16 +22,18 @@ from sinks.sqlite_queries import (
     ADVANCE,
     BEGIN_PARTITION,
     CHARGES_BY_TYPE,
+    IDS_TAKEN,
     LAWS,
     OF_ACCOUNT,
+    PAID,
     SIGNALS_BY_TYPE,
     STORED_ALREADY,
     SUSPENSE_BY_REASON,
     Totals,
+    joined,
 )
 from sinks.store import (
     BookChanged,
-    ChargeRepeated,
     Cursor,
     Kind,
     LawInputs,
@@ -42,11 +44,12 @@ from sinks.store import (
     StoreReadOnly,
     Summary,
 )
+from sinks.taken_ids import IdsTaken, hold_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from rating.schemas import Commit
+    from rating.schemas import BatchResult, Commit
 
 # Fewer rows than these are sooner bound one by one than written as a database image.
 IMAGE_ROWS_MIN = 2_000
@@ -234,12 +237,22 @@ class SqliteStore(PagedStore):
             partition, next_offset, clock_ms, json.loads(counts), sessions_open, state, sources
         )
 
-    def commit(self, commit: Commit) -> None:
-        """Store all of a batch, or nothing.
+    def commit(self, commit: Commit) -> BatchResult:
+        """Store all of a batch, or nothing; a charge whose id is stored already is suspended.
 
-        Raises: OffsetMoved, ChargeRepeated, StoreBusy, StoreFull, StoreReadOnly.
+        Returns: what was stored. Raises: OffsetMoved, StoreBusy, StoreFull, StoreReadOnly.
         """
         result = commit.result
+        while True:
+            try:
+                self._store(commit, result)
+            except IdsTaken:
+                result = hold_back(result, self._stored_ids(result.charges))
+            else:
+                return result
+
+    def _store(self, commit: Commit, result: BatchResult) -> None:
+        """Store a batch with what it came to. Raises: IdsTaken, and what `commit` raises."""
         # In the order of their index or key: neighbours share pages, and pages are what is written.
         charges = result.charges.sort("slot", "account", "start", "charge_id")
         insertions = [
@@ -252,16 +265,16 @@ class SqliteStore(PagedStore):
         try:
             with self._writing(insertions) as connection:
                 _advance(connection, commit)
+                first = _number(connection, "SELECT max(seq) FROM charges") + 1
                 for each in insertions:
                     each.run(connection)
+                if connection.execute(IDS_TAKEN, (first,)).fetchone()[0]:
+                    raise IdsTaken
                 _change_state(connection, commit)
         except sqlite3.IntegrityError as error:
             if "charges." not in str(error):
                 raise
-            raise ChargeRepeated(
-                f"{self._path}: charge {self._repeated(result.charges)} is stored already; "
-                "nothing of this batch was stored"
-            ) from error
+            raise IdsTaken from error
 
     def positions(self) -> dict[int, Position]:
         """Give how far each partition was rated, without its state."""
@@ -269,17 +282,15 @@ class SqliteStore(PagedStore):
             rows = connection.execute("SELECT partition, next_offset, clock_ms FROM partitions")
             return {partition: Position(*position) for partition, *position in rows}
 
-    def _repeated(self, charges: pl.DataFrame) -> str:
-        """Find a charge that a batch has twice, or that it and the store have."""
-        within = charges.filter(charges["charge_id"].is_duplicated())
-        if not within.is_empty():
-            return str(within["charge_id"][0])
+    def _stored_ids(self, charges: pl.DataFrame) -> set[str]:
+        """Find those of some charges' ids that are stored."""
         keys = to_stored(charges, STORED_CHARGES).select("slot", "account", "charge_id")
         with self._reading() as connection:
-            for charge_id, key in zip(charges["charge_id"], keys.iter_rows(), strict=True):
-                if connection.execute(STORED_ALREADY, key).fetchone():
-                    return str(charge_id)
-        return "of this batch"
+            return {
+                charge_id
+                for charge_id, key in zip(charges["charge_id"], keys.iter_rows(), strict=True)
+                if connection.execute(STORED_ALREADY, key).fetchone()
+            }
 
     def add_books(self, books: Sequence[StoredBook]) -> None:
         """Keep the books used. Raises: BookChanged."""
@@ -413,7 +424,12 @@ class SqliteStore(PagedStore):
         """Add up what the laws compare. Reads every charge once or twice."""
         with self._reading() as connection:
             sums = {name: _number(connection, statement) for name, statement in LAWS.items()}
-            return LawInputs(counts=_counts(connection), **sums)
+            by_accounts, by_charges = (
+                joined(*connection.execute(statement).fetchone()) for statement in PAID
+            )
+            return LawInputs(
+                counts=_counts(connection), paid_open_micros=by_accounts - by_charges, **sums
+            )
 
 
 def _advance(connection: sqlite3.Connection, commit: Commit) -> None:
@@ -462,9 +478,12 @@ def _change_state(connection: sqlite3.Connection, commit: Commit) -> None:
 
 def _totals(connection: sqlite3.Connection, totals: Totals) -> pl.DataFrame:
     """Run a grouped sum."""
-    return pl.DataFrame(
-        connection.execute(totals.statement).fetchall(), schema=totals.schema, orient="row"
-    )
+    narrow = len(totals.schema) - totals.wide
+    rows = [
+        (*row[:narrow], *map(joined, row[narrow::2], row[narrow + 1 :: 2]))
+        for row in connection.execute(totals.statement)
+    ]
+    return pl.DataFrame(rows, schema=totals.schema, orient="row")
 
 
 def _number(connection: sqlite3.Connection, statement: str) -> int:

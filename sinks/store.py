@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from rating.schemas import Commit, SourcePosition, StateChunk
+    from rating.schemas import BatchResult, Commit, SourcePosition, StateChunk
 
 Kind = Literal["charges", "suspense", "signals"]
 POSTGRES_SCHEMES = ("postgresql", "postgres")
@@ -71,10 +71,6 @@ class StoreReadOnly(StoreError):  # noqa: N818
 
 class OffsetMoved(StoreError):  # noqa: N818
     """The partition's offset is not the one that the commit builds on; nothing was changed."""
-
-
-class ChargeRepeated(StoreError):  # noqa: N818
-    """A charge is stored already: it would have been billed twice. Nothing was changed."""
 
 
 class BookChanged(StoreError):  # noqa: N818
@@ -218,11 +214,13 @@ class BillingStore(Protocol):
         """Read a partition as its last commit left it; None before the first."""
         ...
 
-    def commit(self, commit: Commit) -> None:
+    def commit(self, commit: Commit) -> BatchResult:
         """Store all of a batch, or nothing.
 
-        Raises: OffsetMoved where the partition's next_offset is not commit.expected_offset (a
-        partition without commits is at 0); ChargeRepeated; StoreBusy; StoreFull; StoreReadOnly.
+        A charge whose id is stored already is suspended (sinks/taken_ids.py).
+        Returns: what was stored. Raises: OffsetMoved where the partition's next_offset is not
+        commit.expected_offset (a partition without commits is at 0); StoreBusy; StoreFull;
+        StoreReadOnly.
         """
         ...
 

@@ -25,6 +25,16 @@ A remainder of less than an hour (3.6e6 ms) times such an amount, doubled for ha
 AMOUNT_MICROS_MAX = 10**15
 """Amounts that no quantity multiplies: caps, credit limits, offers. A thousand million units."""
 
+COUNTER_MICROS_MAX = 4 * 10**17
+"""What one counter of an account may come to: 400 thousand million units.
+
+Past it no further piece of the account is priced. One piece moves a counter by little more than
+AMOUNT_MICROS_MAX, and tax is at most ten times the net, so whatever is made of it fits int64.
+"""
+COUNTER_MS_MAX = 10**18
+"""The same for a counter of time."""
+assert 11 * (COUNTER_MICROS_MAX + 4 * AMOUNT_MICROS_MAX) < 2**63
+
 QUANTITY_MS_MAX = 10**6 * 3_600_000
 """Quantities and spans: a million hours, more than a century.
 

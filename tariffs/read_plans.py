@@ -6,6 +6,7 @@ Source: spec section 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tariffs import values
@@ -109,8 +110,33 @@ def _read_rule(table: Table, rule_id: str, names: _Names) -> Rule:
         free_below_ms=table.one("free_below_s", _seconds, 0),
         price=_read_price(table),
     )
+    _check_step(table, rule)
     table.close()
     return rule
+
+
+def _check_step(table: Table, rule: Rule) -> None:
+    """Hold the bound of what one piece of viewing can cost, by which charges fit 64 bits.
+
+    A piece is at most a quarter of an hour, and more only by an increment, a minimum, or the edge
+    of a tier that prices anew all that was before it.
+    """
+    price = rule.price
+    prices = [(tier.amount_micros, price.unit_ms) for tier in price.tiers]
+    if price.model in ("per_unit", "package"):
+        prices = [(price.amount_micros, price.size_ms or price.unit_ms)]
+    span_ms = max(rule.increment_ms, rule.minimum_ms)
+    steps = [span_ms * amount // for_ms for amount, for_ms in prices]
+    if price.model == "volume":
+        steps += [
+            (lower.up_to_ms or 0) * abs(upper.amount_micros - lower.amount_micros) // price.unit_ms
+            for lower, upper in pairwise(price.tiers)
+        ]
+    if max(steps, default=0) > AMOUNT_MICROS_MAX:
+        table.report(
+            f"a piece of viewing can cost more than {AMOUNT_MICROS_MAX // MICROS}",
+            "lower `minimum_s`, `increment_s` or the price",
+        )
 
 
 def _read_price(rule: Table) -> Price:

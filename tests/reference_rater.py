@@ -40,6 +40,9 @@ DAY_MS = 24 * HOUR_MS
 AHEAD_MAX_MS = 5 * MINUTE_MS
 BEFORE_ALL = -(2**62)
 LATE_MAX_MS = 35 * DAY_MS
+BALANCE_MICROS_MAX = 2 * 10**18
+COUNTER_MICROS_MAX = 4 * 10**17
+COUNTER_MS_MAX = 10**18
 NAMESPACE = uuid.UUID("6e1e2545-0000-5000-8000-000000000000")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OUTCOMES = ("applied", "suspended", "duplicates", "out_of_order", "orphan_stops")
@@ -170,6 +173,8 @@ class Account:
     balance: int = 0
     exhausted: bool = False
     topped_up: int = 0
+    purchased: int = 0  # from the balance, cancelled orders too
+    out_of_bounds: bool = False  # one of its counters has come past its bound
     topup_ids: set[str] = field(default_factory=set)
     orders: dict[str, Order] = field(default_factory=dict)
 
@@ -323,6 +328,8 @@ class ReferenceRater:
             return "duplicates"
         if usage["currency"] not in (None, book.currency):
             raise SuspendedError("currency_mismatch", f"book {book.id} is in {book.currency}")
+        if account.topped_up + usage["amount_micros"] > BALANCE_MICROS_MAX:
+            raise SuspendedError("balance_out_of_bounds", "too much was topped up")
         account.topup_ids.add(usage["id"])
         account.topped_up += usage["amount_micros"]
         self._credit(account, book, usage["amount_micros"], usage["time"])
@@ -440,6 +447,8 @@ class ReferenceRater:
                 return f"offer:{order.offer.id}", None
         for rule in plan.rules:
             if rule_matches(rule, book, session, account.region, t0):
+                if account.out_of_bounds:
+                    raise SuspendedError("amount_out_of_bounds", "a counter is past its bound")
                 return rule.id, rule
         raise SuspendedError("no_rule", f"no rule of plan {plan.id!r} prices {session.content!r}")
 
@@ -480,10 +489,12 @@ class ReferenceRater:
                 x -= free
         x0, x1 = move(counter_of("price", rule.counter or rule.id, rule.per), x)
         gross = price_micros(rule.price, x1) - price_micros(rule.price, x0)
+        moved = [price_micros(rule.price, x1)]
         rest = gross
         for discount in plan.discounts:
             if names_rule(discount.rules, rule) and discount.from_ms <= t0 < discount.until_ms:
                 c0, c1 = move(counter_of("discount", discount.id, "month"), rest)
+                moved.append(c1)
                 percent = discount.percent_micros
                 rest -= half_up(c1 * percent, PERCENT_MICROS_WHOLE)
                 rest += half_up(c0 * percent, PERCENT_MICROS_WHOLE)
@@ -491,7 +502,10 @@ class ReferenceRater:
         for cap in plan.caps:
             if names_rule(cap.rules, rule):
                 c0, c1 = move(counter_of("cap", cap.id, cap.per), net)
+                moved.append(c1)
                 net = min(cap.amount_micros, c1) - min(cap.amount_micros, c0)
+        if x1 > COUNTER_MS_MAX or max(map(abs, moved)) > COUNTER_MICROS_MAX:
+            account.out_of_bounds = True
         line.sums.update(billed_ms=billed, free_ms=billed - x)
         line.sums.update(gross=gross, discount=gross - rest, capped=rest - net, net=net)
 
@@ -557,6 +571,8 @@ class ReferenceRater:
         line = Line(book, plan_id, name, offer.kind, usage["quality"], percent, time, time)
         line.sums.update(gross=net, net=net)
         total = tax_line(line)
+        if prepaid and account.purchased + total > BALANCE_MICROS_MAX:
+            raise SuspendedError("balance_out_of_bounds", "too much was ordered")
         order = account.orders[order_id] = Order(order_id, offer, time, prepaid, charge=None)
         if not offer.sale_from_ms <= time < offer.sale_until_ms:
             return self._decline(account, order, "not_on_sale")
@@ -566,6 +582,8 @@ class ReferenceRater:
         order.charge = charge_of(("purchase", account.id, order_id), line, who)
         self.charges.append(order.charge)
         self._signal("order.accepted", account, time, order_id)
+        if prepaid:
+            account.purchased += total
         if prepaid and total > 0:
             self._debit(account, plan, total, time)
         return "applied"

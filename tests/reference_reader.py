@@ -16,8 +16,11 @@ from typing import Any
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (all times here are UTC, written without a zone)
-TIME_MS_MIN = -62_135_510_400_000
-TIME_MS_MAX = 253_402_128_000_000
+TIME_MS_MIN = 946_684_800_000  # 2000-01-01
+TIME_MS_MAX = 7_258_118_399_999  # 2199-12-31T23:59:59.999
+TEXT_BYTES_MAX = 512
+ACCOUNT_CHARACTERS_MAX = 128
+DEPTH_MAX = 100
 PLAYHEAD_MS_MAX = 10**15
 RATE_MAX = 10**6
 TOPUP_MICROS_MAX = 10**15
@@ -68,11 +71,11 @@ def read_usage(line: bytes) -> dict[str, Any]:
         raise malformed(f"the line is not JSON in UTF-8: {error}") from error
     if not isinstance(raw, dict):
         raise malformed("the line is JSON, but no object")
+    if line.count(b"[") + line.count(b"{") > DEPTH_MAX and nesting(raw) > DEPTH_MAX:
+        raise malformed("the line nests too deep")
     if raw.get("type") == "ingest.suspended":
         raise suspended_before(raw)
-    usage: dict[str, Any] = {"type": read_text(raw, "type"), "account": read_text(raw, "account")}
-    if len(usage["account"]) > 128:
-        raise malformed("account is longer than 128 characters")
+    usage: dict[str, Any] = {"type": read_text(raw, "type"), "account": read_account(raw)}
     if usage["type"] not in TYPES:
         raise malformed(f"there is no type {usage['type']!r}")
     usage["time"] = read_time(raw, "time")
@@ -82,13 +85,14 @@ def read_usage(line: bytes) -> dict[str, Any]:
 
 def suspended_before(raw: dict[str, Any]) -> SuspendedError:
     """What a gateway suspended keeps its reason and its own bytes (docs/usage-log.md)."""
-    reason, detail, text = (raw.get(name) for name in ("reason", "detail", "raw"))
-    named = isinstance(reason, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", reason)
-    said = isinstance(detail, str) and detail.isprintable() and detail
-    if not (named and said and isinstance(text, str)):
+    texts = [raw.get(name) for name in ("reason", "detail", "raw")]
+    if any(not isinstance(text, str) or isinstance(text, Real) for text in texts):
         return malformed("a line of type ingest.suspended needs reason, detail and raw")
+    reason, detail, text = map(str, texts)
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", reason) or not detail.isprintable() or not detail:
+        return malformed("reason is no word, or detail no sentence")
     try:
-        return SuspendedError(str(reason), str(detail), b64decode(text, validate=True))
+        return SuspendedError(reason, detail, b64decode(text, validate=True))
     except ValueError:
         return malformed("raw is no base64")
 
@@ -141,7 +145,22 @@ def read_text(
         raise malformed(f"{name} is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise malformed(f"{name} holds half a character")
+    if len(value.encode()) > TEXT_BYTES_MAX:
+        raise malformed(f"{name} is longer than {TEXT_BYTES_MAX} bytes")
     return value
+
+
+def read_account(raw: dict[str, Any]) -> str:
+    account = read_text(raw, "account")  # 128 characters are at most 512 bytes
+    if len(account) > ACCOUNT_CHARACTERS_MAX:
+        raise malformed(f"account is longer than {ACCOUNT_CHARACTERS_MAX} characters")
+    return account
+
+
+def nesting(value: Any) -> int:
+    """How many objects and arrays stand inside one another."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return max(map(nesting, inner), default=0) + isinstance(value, (dict, list))
 
 
 def read_int(raw: dict[str, Any], name: str, least: int, most: int, absent: int | None) -> Any:
@@ -158,11 +177,11 @@ def read_int(raw: dict[str, Any], name: str, least: int, most: int, absent: int 
 def read_time(raw: dict[str, Any], name: str) -> int:
     value = raw.get(name)
     if isinstance(value, str) and not isinstance(value, Real):
-        value = rfc_3339_ms(name, value)
+        value = rfc_3339_ms(name, read_text(raw, name))
     if not isinstance(value, int) or isinstance(value, bool):
         raise malformed(f"{name} must be milliseconds or an RFC 3339 time with its zone")
     if not TIME_MS_MIN <= value <= TIME_MS_MAX:
-        raise malformed(f"{name} is outside the years 1 to 9999")
+        raise malformed(f"{name} is outside the years 2000 to 2199")
     return value
 
 
@@ -191,7 +210,7 @@ def read_rate_milli(raw: dict[str, Any]) -> int:
         rate = Decimal(value)
     except InvalidOperation as error:
         raise malformed("rate is out of range") from error
-    if abs(rate) > RATE_MAX:
+    if rate.copy_abs() > RATE_MAX:  # abs() would round, and raise where there is no room
         raise malformed("rate is out of range")
     if rate and rate.adjusted() < -3:  # before it could become a fraction of a million digits
         raise malformed("rate has more than 3 decimals")
@@ -209,6 +228,6 @@ def read_amount_micros(raw: dict[str, Any]) -> int:
     whole = whole.lstrip("0")
     # A longer number is too large in any case, and may be longer than int() takes.
     micros = int(whole[:20] + decimals.ljust(6, "0"))
-    if micros > TOPUP_MICROS_MAX:
+    if not 0 < micros <= TOPUP_MICROS_MAX:
         raise malformed("amount is out of range")
     return micros

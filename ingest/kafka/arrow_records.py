@@ -27,6 +27,7 @@ from rating.schemas import (
     MALFORMED,
     PLAYHEAD_MS_MAX,
     STATES,
+    TEXT_BYTES_MAX,
     TIME_MS_MAX,
     TIME_MS_MIN,
     USAGE,
@@ -36,7 +37,7 @@ from rating.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,6 +53,17 @@ VIEW_TEXTS = {
 }
 """For each text of a USAGE row, the column that a view has it in."""
 
+VIEW_FIELDS = {*VIEW_TEXTS.values(), "type", "time", "received", "state", "playhead_ms", "rate"}
+PLAIN = (
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_large_string,
+    pa.types.is_null,
+)
+"""The types of columns that a field of a usage record may have, once times are numbers or texts."""
+
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 TICKS_OF_MS = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
@@ -65,6 +77,7 @@ def read_table(value: bytes) -> pa.Table:
     try:
         table = pa.ipc.open_stream(value).read_all()
         table.validate(full=True)
+        table.schema.names  # noqa: B018 - raises where a name is not UTF-8
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         first_line = str(error).partition("\n")[0]
         raise UnreadableTable(
@@ -79,15 +92,19 @@ def decode_table(tables: Sequence[pa.Table], locate: Callable[[int], str]) -> Us
     locate: says where a row stood. Raises: ValueError if there are more bytes than a row can
     point to.
     """
-    table = _plain(pa.concat_tables(tables).combine_chunks())
-    columns = _Columns(table)
-    events = np.zeros(table.num_rows, USAGE)
-    certain = _take_views(columns, events)
+    rows = _Rows(pa.concat_tables(tables))
+    columns = _Columns(rows.plain)
+    events = np.zeros(rows.count, USAGE)
+    certain = (
+        np.zeros(rows.count, np.bool_)
+        if rows.rare.keys() & VIEW_FIELDS
+        else _take_views(columns, events)
+    )
     check_size(columns.text_bytes)
     text = np.concatenate([np.empty(0, np.uint8), *columns.texts_taken])
     uncertain = np.flatnonzero(~certain)
     events[uncertain] = np.zeros((), USAGE)
-    exact = _read_exactly(table, uncertain, events, len(text))
+    exact = _read_exactly(rows, uncertain, events, len(text))
     check_size(len(text) + len(exact.text))
     lengths = events["raw_len"]
 
@@ -95,7 +112,7 @@ def decode_table(tables: Sequence[pa.Table], locate: Callable[[int], str]) -> Us
         if lengths[row]:
             at = int(events["raw_at"][row])
             return bytes(batch.text[at : at + int(lengths[row])])
-        return row_as_json(table.slice(row, 1).to_pylist()[0])
+        return row_as_json(rows.fields(np.array([row]))[0])
 
     batch = UsageBatch(
         events,
@@ -111,25 +128,67 @@ def decode_table(tables: Sequence[pa.Table], locate: Callable[[int], str]) -> Us
 # --- columns -----------------------------------------------------------------------------------
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """The table with times of every form as ms, dictionaries unfolded, of twin columns the last."""
-    columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        columns[name] = _plain_column(column)
-    return pa.table(columns) if columns else table.select([])
+class _Rows:
+    """The rows of a table, whatever types its columns have; of twin columns the last counts.
+
+    plain: the columns of the types in PLAIN. rare: of any other type, each value as Python has it.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.count = table.num_rows
+        self._names = list(dict.fromkeys(table.column_names))
+        columns = dict(zip(table.column_names, map(_plain_column, table.columns), strict=True))
+        self.rare = {
+            name: [_value(scalar) for scalar in column]
+            for name, column in columns.items()
+            if not _is_plain(column.type)
+        }
+        plain = {name: column for name, column in columns.items() if name not in self.rare}
+        self.plain = (pa.table(plain) if plain else table.select([])).combine_chunks()
+
+    def fields(self, numbers: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """What some rows hold, by the names of the columns in their order."""
+        taken = {name: column.take(numbers).to_pylist() for name, column in self._plain_columns()}
+        taken |= {
+            name: [values[number] for number in numbers.tolist()]
+            for name, values in self.rare.items()
+        }
+        return [{name: taken[name][place] for name in self._names} for place in range(len(numbers))]
+
+    def _plain_columns(self) -> Iterator[tuple[str, pa.ChunkedArray]]:
+        return zip(self.plain.column_names, self.plain.columns, strict=True)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return any(is_one(kind) for is_one in PLAIN)
 
 
 def _plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column with times of every form as ms, and dictionaries unfolded, where that can be done."""
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _plain_column(pc.cast(column, kind.value_type))
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        return _milliseconds(column, kind.unit)
-    if pa.types.is_temporal(kind):
-        return pc.cast(column, pa.string()) if not pa.types.is_duration(kind) else column
-    if pa.types.is_string(kind) or kind == pa.string_view():
-        return pc.cast(column, pa.large_string())
+    try:
+        if pa.types.is_dictionary(kind):
+            return _plain_column(pc.cast(column, kind.value_type))
+        if pa.types.is_timestamp(kind) and kind.tz is not None:
+            return _milliseconds(column, kind.unit)
+        if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+            return pc.cast(column, pa.large_string())
+        if pa.types.is_string(kind) or kind == pa.string_view():
+            return pc.cast(column, pa.large_string())
+    except pa.ArrowException:
+        return column  # and then it is a rare one
     return column
+
+
+def _value(scalar: Any) -> Any:
+    """A value as Python has it, or a text that says that Python has none.
+
+    Of such columns nothing is known: a zone may be none that there is, a day may lie in no year.
+    """
+    try:
+        return scalar.as_py()
+    except Exception:  # noqa: BLE001 - as many kinds as there are types
+        return f"a {scalar.type} that cannot be read"
 
 
 def _milliseconds(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:
@@ -238,10 +297,9 @@ def _take_views(columns: _Columns, events: NDArray[np.void]) -> Mask:
             return none
         if name != "quality":
             certain &= text.lengths > 0
-        if name == "account":
-            certain &= (
-                text.lengths <= ACCOUNT_CHARACTERS_MAX
-            )  # so many bytes are no more characters
+        # So many bytes of an account are no more characters; any other goes to the exact reader.
+        length_max = ACCOUNT_CHARACTERS_MAX if name == "account" else TEXT_BYTES_MAX
+        certain &= text.lengths <= length_max
         columns.take_text(text, events, name)
     times, received = columns.number("time"), columns.number("received")
     playhead = columns.number("playhead_ms")
@@ -325,14 +383,14 @@ class _Exact(NamedTuple):
 
 
 def _read_exactly(
-    table: pa.Table, numbers: NDArray[np.int64], events: NDArray[np.void], text_at: int
+    rows: _Rows, numbers: NDArray[np.int64], events: NDArray[np.void], text_at: int
 ) -> _Exact:
     """Write rows as JSON, and let the exact reader write their USAGE rows.
 
     text_at: where the text that it adds will begin.
     """
     exact = _Exact(bytearray(), {}, {})
-    for number, fields in zip(numbers.tolist(), table.take(numbers).to_pylist(), strict=True):
+    for number, fields in zip(numbers.tolist(), rows.fields(numbers), strict=True):
         line = row_as_json(fields)
         at = text_at + len(exact.text)
         exact.text.extend(line)

@@ -257,7 +257,7 @@ class _Run:
     ) -> None:
         """Commit one result with the positions of its sources."""
         following = self._offset + records
-        self._store.commit(Commit(PARTITION, self._offset, following, result, sources))
+        result = self._store.commit(Commit(PARTITION, self._offset, following, result, sources))
         self._offset = following
         self._counts = dict(result.counts)
         self.clock_ms = result.clock_ms

@@ -177,17 +177,18 @@ class Metrics:
             self._signals.labels(kind).inc(rows)
 
     def _count_charges(self, charges: pl.DataFrame) -> None:
-        total = pl.col("total")
+        total = pl.col("total").cast(pl.Int128)  # whose sum may pass 64 bits
         sums = charges.group_by("type", "currency").agg(
             pl.len(),
             total.clip(lower_bound=0).sum(),
-            (-total).clip(lower_bound=0).sum().alias("back"),
+            total.clip(upper_bound=0).sum().alias("back"),
         )
-        for kind, currency, rows, charged, credited in sums.iter_rows():
+        for kind, currency, rows, charged, back in sums.iter_rows():
             self._charges.labels(kind, currency).inc(rows)
             self._charged.labels(kind, currency).inc(charged)
-            self._credited.labels(kind, currency).inc(credited)
-        unfunded = charges.group_by("currency").agg(pl.col("unfunded").clip(lower_bound=0).sum())
+            self._credited.labels(kind, currency).inc(-back)
+        missing = pl.col("unfunded").cast(pl.Int128).clip(lower_bound=0)
+        unfunded = charges.group_by("currency").agg(missing.sum())
         for currency, micros in unfunded.iter_rows():
             self._unfunded.labels(currency).inc(micros)
 

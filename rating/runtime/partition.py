@@ -41,7 +41,7 @@ class PartitionStore(Protocol):
         """Read a partition as its last commit left it."""
         ...
 
-    def commit(self, commit: Commit) -> None:
+    def commit(self, commit: Commit) -> object:
         """Store all of a batch, or nothing."""
         ...
 

@@ -144,7 +144,9 @@ def _balances(store: BillingStore) -> dict[str, tuple[int, int, int]]:
     for page in store.accounts():
         used = page.filter((pl.col("topups") != 0) | (pl.col("balance") != 0) | pl.col("exhausted"))
         sums = used.group_by("currency").agg(
-            pl.len(), pl.col("exhausted").sum().cast(pl.Int64), pl.col("balance").sum()
+            pl.len(),
+            pl.col("exhausted").sum().cast(pl.Int64),
+            pl.col("balance").cast(pl.Int128).sum(),
         )
         for currency, *amounts in sums.iter_rows():
             before = found.get(currency, (0, 0, 0))

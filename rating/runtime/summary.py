@@ -46,7 +46,8 @@ class Tally:
         self.charges.update(_numbers(result.charges, "type"))
         self.suspense.update(_numbers(result.suspense, "reason"))
         self.signals.update(_numbers(result.signals, "type"))
-        money_sums = result.charges.group_by("currency").agg(pl.col("total", "unfunded").sum())
+        amounts = pl.col("total", "unfunded").cast(pl.Int128)  # whose sum may pass 64 bits
+        money_sums = result.charges.group_by("currency").agg(amounts.sum())
         for currency, total, unfunded in money_sums.iter_rows():
             self.total[currency] += total
             self.unfunded[currency] += unfunded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import polars as pl
@@ -23,7 +24,6 @@ from stored import HOUR_MS, NOON_MS
 from rating.schemas import SourcePosition, StateChunk
 from sinks.store import (
     BookChanged,
-    ChargeRepeated,
     Cursor,
     OffsetMoved,
     Position,
@@ -282,12 +282,91 @@ def test_of_two_workers_with_one_partition_only_the_first_commits(url: str) -> N
         assert first.last_seq("charges") == 2
 
 
+def bought(**given: Any) -> dict[str, Any]:
+    """A purchase of 5.00 from a prepaid balance."""
+    return stored.charge(type="purchase", watched_ms=0, session="", paid=5_000_000, **given)
+
+
+def held(store: BillingStore) -> list[tuple[Any, ...]]:
+    """What was held back because its id is taken: type, account, watched time, id."""
+    rows = read_all(store, "suspense").filter(reason="charge_id_taken").to_dicts()
+    return [
+        (row["type"], row["account"], row["watched_ms"], json.loads(row["raw"])["charge_id"])
+        for row in rows
+    ]
+
+
 def test_a_purchase_is_never_stored_twice_even_with_another_time(store: BillingStore) -> None:
-    first = stored.charge(type="purchase", charge_id=str(uuid4()))
+    first = bought()
     later = {**first, **dict.fromkeys(("start", "slot"), NOON_MS + HOUR_MS)}
     store.commit(stored.commit(0, charges=stored.charges(first)))
-    with pytest.raises(ChargeRepeated, match=first["charge_id"]):
-        store.commit(stored.commit(10, charges=stored.charges(later)))
+    other = stored.charge(account="bo")
+    result = store.commit(stored.commit(10, charges=stored.charges(later, other)))
+    assert result.charges["account"].to_list() == ["bo"]
+    assert held(store) == [("purchase", "anna", None, first["charge_id"])]
+    assert first["charge_id"] in read_all(store, "suspense")["detail"][0]
+    assert read_all(store, "charges")["account"].to_list() == ["anna", "bo"]  # others are stored
+    position = store.positions()[0]
+    assert position.next_offset == 20  # and the partition goes on
+    refund = bought(charge_id=first["charge_id"], start=NOON_MS + 90 * 24 * HOUR_MS)
+    store.commit(stored.commit(20, charges=stored.charges(refund | {"type": "refund"})))
+    assert [row[0] for row in held(store)] == ["purchase", "refund"]
+
+
+def test_a_batch_that_has_an_id_twice_stores_it_once(store: BillingStore) -> None:
+    twice, usage = bought(), stored.charge()
+    again = usage | {"watched_ms": 70, "total": 1}
+    store.commit(stored.commit(charges=stored.charges(usage, twice, again, twice)))
+    charges = read_all(store, "charges")
+    assert sorted(charges["type"]) == ["purchase", "usage"]
+    assert charges.filter(type="usage")["watched_ms"].to_list() == [600_000]  # the first
+    assert sorted(held(store)) == [
+        ("purchase", "anna", None, twice["charge_id"]),
+        ("usage", "anna", 70, usage["charge_id"]),
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 6_000])
+def test_viewing_whose_id_is_taken_is_suspended(store: BillingStore, rows: int) -> None:
+    """In small batches, which go in row by row, and in large ones."""
+    first = stored.many_charges(rows, seed=1)
+    store.commit(stored.commit(0, charges=first))
+    repeated = pl.concat([stored.many_charges(rows, seed=2), first.sample(1, seed=3)])
+    store.commit(stored.commit(10, charges=repeated))
+    assert store.last_seq("charges") == 2 * rows
+    ((type_, _, watched_ms, charge_id),) = held(store)
+    kept = first.filter(charge_id=charge_id)
+    assert (type_, watched_ms) == ("usage", kept["watched_ms"][0])
+
+
+def test_what_was_held_back_is_found_by_the_laws(store: BillingStore) -> None:
+    first, usage = bought(), stored.charge(paid=7)
+    account = stored.account("anna", 1, topups=10_000_015, paid=14, purchases=10_000_000)
+    store.commit(stored.commit(0, charges=stored.charges(first, usage)))
+    store.commit(
+        stored.commit(
+            10,
+            charges=stored.charges(first, usage),
+            accounts=stored.accounts(account),
+            counts={"records": 4, "applied": 4, "watched_ms": 1_200_000},
+        )
+    )
+    laws = store.laws()
+    assert (laws.charges, laws.records_suspended) == (2, 0)
+    assert laws.charged_ms + laws.suspended_ms == 1_200_000
+    assert (laws.paid_open_micros, laws.balances_wrong, laws.orders_wrong) == (0, 0, 0)
+
+
+def test_sums_of_a_store_may_pass_64_bits(store: BillingStore) -> None:
+    """12 x 10^12 units, which is large in euro and not in IRR."""
+    amounts = {"gross": 6 * 10**17, "tax": -1, "paid": 6 * 10**17, "unfunded": 1}
+    rows = [stored.charge(session=f"s{n}", **amounts) for n in range(20)]
+    paid = [stored.account(f"a{n}", 0, topups=10**18, paid=10**18) for n in range(12)]
+    store.commit(stored.commit(charges=stored.charges(*rows), accounts=stored.accounts(*paid)))
+    (sums,) = store.summary().charges.to_dicts()
+    assert (sums["gross"], sums["total"]) == (12 * 10**18, 12 * 10**18)
+    assert (sums["tax"], sums["unfunded"], sums["charges"]) == (-20, 20, 20)
+    assert store.laws().paid_open_micros == 0
 
 
 def test_accounts_and_orders_are_kept_as_they_last_were(store: BillingStore) -> None:

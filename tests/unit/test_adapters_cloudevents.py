@@ -123,9 +123,9 @@ def test_sampled_events_are_refused(mode: str) -> None:
 
 
 def test_what_the_data_says_counts_before_the_envelope() -> None:
-    data = ORDER | {"account": "acc-1", "id": "o-1", "time": 1_000}
+    data = ORDER | {"account": "acc-1", "id": "o-1", "time": 1_767_268_800_000}
     (row,) = sent(event("order.purchase", data, subject="other"), "http binary").usage.to_dicts()
-    assert (row["account"], row["id"], row["time"]) == ("acc-1", "o-1", 1_000)
+    assert (row["account"], row["id"], row["time"]) == ("acc-1", "o-1", 1_767_268_800_000)
 
 
 def test_ids_of_two_sources_never_meet() -> None:

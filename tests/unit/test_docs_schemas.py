@@ -61,9 +61,10 @@ def test_usage_records_of_the_simulator_hold_to_their_schema() -> None:
             validator("usage").validate(json.loads(line))
 
 
+NOON = 1_772_794_800_000
 VIEW = {
     "type": "view",
-    "time": 1772794800000,
+    "time": NOON,
     "account": "anna",
     "device": "tv",
     "session": "s1",
@@ -71,6 +72,9 @@ VIEW = {
     "kind": "channel",
     "state": "playing",
 }
+
+
+TOPUP = {"type": "balance.topup", "id": "t"}
 
 
 @pytest.mark.parametrize(
@@ -85,8 +89,19 @@ VIEW = {
         {"type": "glance"},
         {"content": ""},
         {"quality": 4},
+        {"session": "s" * 513},
+        {"quality": "q" * 513},
+        {"time": 946_684_799_999},
+        {"received": 7_258_118_400_000},
+        {"playhead_ms": 10**15 + 1},
+        {"rate": 1_000_001},
+        TOPUP | {"amount": "0"},
+        TOPUP | {"amount": "0.000"},
+        TOPUP | {"amount": "1000000000.000001"},
+        TOPUP | {"amount": "2000000000"},
+        TOPUP | {"amount": "0" * 512 + "1"},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:80],
 )
 def test_the_schema_and_the_reader_refuse_the_same(change: dict[str, Any]) -> None:
     usage = VIEW | change
@@ -101,11 +116,13 @@ def test_the_schema_and_the_reader_refuse_the_same(change: dict[str, Any]) -> No
     [
         VIEW,
         VIEW | {"time": "2026-03-06T12:00:00+01:00", "quality": "", "rate": 1.25, "more": []},
-        {"type": "account.open", "time": 1, "account": "a", "plan": "p", "bill_day": 28},
-        {"type": "account.unsubscribe", "time": 1, "account": "a", "package": "p"},
-        {"type": "balance.topup", "time": 1, "account": "a", "id": "t", "amount": "10.5"},
-        {"type": "order.purchase", "time": 1, "account": "a", "id": "o", "offer": "f"},
-        {"type": "order.cancel", "time": 1, "account": "a", "id": "c", "order": "o"},
+        {"type": "account.open", "time": NOON, "account": "a", "plan": "p", "bill_day": 28},
+        {"type": "account.unsubscribe", "time": NOON, "account": "a", "package": "p"},
+        {"type": "balance.topup", "time": NOON, "account": "a", "id": "t", "amount": "10.5"},
+        {"type": "balance.topup", "time": NOON, "account": "a", "id": "t", "amount": "0.000001"},
+        {"type": "balance.topup", "time": NOON, "account": "a", "id": "t", "amount": "01000000000"},
+        {"type": "order.purchase", "time": NOON, "account": "a", "id": "o", "offer": "f"},
+        {"type": "order.cancel", "time": NOON, "account": "a", "id": "c", "order": "o"},
     ],
     ids=lambda usage: usage["type"],
 )

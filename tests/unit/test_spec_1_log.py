@@ -391,6 +391,11 @@ def having(usage: dict[str, Any], **changes: Any) -> bytes:
     return json.dumps(usage | changes).encode()
 
 
+def named(case: object) -> str:
+    """A case in the name of its test: not at any length."""
+    return f"{case!r:.200}"
+
+
 def with_rate(text: str) -> bytes:
     """A view whose rate is written in just this way."""
     return view(NOON).replace(b"}", b', "rate": ' + text.encode() + b"}")
@@ -405,7 +410,30 @@ REQUIRED = [
     (BUY, ("type", "time", "account", "id", "offer")),
     (CANCEL, ("type", "time", "account", "id", "order")),
 ]
+# The texts of each type, but for the account.
+TEXTS = [
+    *((VIEW, name) for name in ("device", "session", "content", "kind", "quality")),
+    *((OPEN, name) for name in ("plan", "region")),
+    *((SUBSCRIBE, name) for name in ("package",)),
+    *((TOP_UP, name) for name in ("id", "currency")),
+    *((BUY, name) for name in ("id", "offer", "quality", "device")),
+    *((CANCEL, name) for name in ("id", "order")),
+]
 MALFORMED = [
+    *(having(usage, **{name: "x" * 513}) for usage, name in TEXTS),
+    *(having(usage, **{name: "x" + "é" * 256}) for usage, name in TEXTS),
+    *(having(usage, **{name: "x" * 70_000}) for usage, name in TEXTS),
+    *(having(usage, **{name: "a\ud800"}) for usage, name in TEXTS),
+    having(VIEW, time="1999-12-31T23:59:59.999Z"),
+    having(VIEW, time="2200-01-01T00:00:00Z"),
+    having(VIEW, time="2000-01-01T00:00:00+00:01"),
+    having(VIEW, time="0001-01-02T00:00:00Z"),
+    having(VIEW, time="2026-03-02T12:00:00." + "0" * 500 + "Z"),
+    having(VIEW, time=946_684_799_999),
+    having(VIEW, received=7_258_118_400_000),
+    having(TOP_UP, amount="0"),
+    having(TOP_UP, amount="0.000000"),
+    having(TOP_UP, amount="0" * 512 + "1"),
     *(without(usage, name) for usage, names in REQUIRED for name in names),
     *(having(usage, **{name: ""}) for usage, names in REQUIRED for name in names),
     *(having(usage, **{name: None}) for usage, names in REQUIRED for name in names),
@@ -488,7 +516,7 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("usage", MALFORMED, ids=repr)
+@pytest.mark.parametrize("usage", MALFORMED, ids=named)
 def test_malformed_records_are_suspended_with_their_bytes(rate: RateLog, usage: bytes) -> None:
     outcome = rate([a_book()], [usage, view(NOON)])
     (row,) = outcome.suspense
@@ -519,14 +547,26 @@ def test_a_time_may_be_text_of_rfc_3339(rate: RateLog, text: str) -> None:
     assert (charge["start"], charge["watched_ms"]) == (NOON, 1_500)
 
 
-def test_milliseconds_of_rfc_3339_and_times_before_1970(rate: RateLog) -> None:
-    lines = [
-        view("1969-12-31T23:59:58.0015Z"),  # 1,999 ms before 1970; the half is cut off.
-        view("1969-12-31T23:59:59.9Z", "stopped"),  # 100 ms before it
-    ]
+def test_what_is_finer_than_a_millisecond_is_cut_off(rate: RateLog) -> None:
+    lines = [view("2026-03-02T12:00:00.0019Z"), view("2026-03-02T12:00:01.9Z", "stopped")]
     charge = only_charge(rate([a_book()], lines))
-    assert (charge["start"], charge["end"]) == (-1_999, -100)
-    assert (charge["slot"], charge["watched_ms"]) == (-HOUR_MS, 1_899)
+    assert (charge["start"], charge["end"]) == (NOON + 1, NOON + 1_900)
+    assert (charge["slot"], charge["watched_ms"]) == (NOON, 1_899)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "start"),
+    [
+        ("2000-01-01T00:00:00Z", "2000-01-01T00:00:30Z", 946_684_800_000),
+        ("2199-12-31T23:59:29.999Z", "2199-12-31T23:59:59.999Z", 7_258_118_369_999),
+        ("2000-01-01T14:00:00+14:00", "2000-01-01T14:00:30+14:00", 946_684_800_000),
+    ],
+)
+def test_the_first_and_the_last_times_are_charged(
+    rate: RateLog, first: str, last: str, start: int
+) -> None:
+    charge = only_charge(rate([a_book()], [view(first), view(last, "stopped")]))
+    assert (charge["start"], charge["watched_ms"]) == (start, 30_000)
 
 
 WELL_FORMED = [
@@ -549,14 +589,24 @@ WELL_FORMED = [
     json.dumps(VIEW, indent=1).replace("\n", "\r").encode(),
     b" \t" + view(NOON) + b"\r",
     having(OPEN, region="", bill_day=28),
-    having(TOP_UP, amount="0"),
+    having(TOP_UP, amount="0.000001"),
     having(TOP_UP, amount="007.10"),
-    having(TOP_UP, amount="0" * 10_000 + "1"),
+    having(TOP_UP, amount="0" * 511 + "1"),
     having(TOP_UP, amount="1000000000"),
 ]
 
 
-@pytest.mark.parametrize("usage", WELL_FORMED, ids=repr)
+@pytest.mark.parametrize(("usage", "name"), TEXTS)
+@pytest.mark.parametrize("text", ["x" * 512, "😀" * 128], ids=["plain", "wide"])
+def test_a_text_may_have_512_bytes(
+    rate: RateLog, usage: dict[str, Any], name: str, text: str
+) -> None:
+    outcome = rate([a_book()], [having(usage, **{name: text})])
+    # Some are suspended for what they say, since the book has no such word.
+    assert "malformed" not in [row["reason"] for row in outcome.suspense]
+
+
+@pytest.mark.parametrize("usage", WELL_FORMED, ids=named)
 def test_these_are_well_formed(rate: RateLog, usage: bytes) -> None:
     outcome = rate([a_book()], [usage])
     assert outcome.suspense == []
@@ -622,7 +672,7 @@ def test_what_was_suspended_before_the_log_keeps_its_reason_and_its_bytes(rate: 
         {"raw": None},
         {"raw": "no base64!"},
     ],
-    ids=repr,
+    ids=named,
 )
 def test_a_broken_line_of_that_type_is_itself_malformed(
     rate: RateLog, wrong: dict[str, object]
