@@ -38,7 +38,7 @@ def _known() -> tuple[type[Exception], ...]:
     """Imported only once something went wrong, since these modules are slow to load."""
     from ingest.adapters.mapping_files import MappingError
     from ingest.cdn.dataset import EvidenceError
-    from ingest.files import LogError
+    from ingest.log_names import LogError
     from ingest.gateway.errors import GatewayError
     from rating.runtime.kafka_access import KafkaAccessError
     from sinks.parquet import ParquetError
