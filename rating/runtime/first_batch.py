@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ingest.json_lines import decode_lines
+
 if TYPE_CHECKING:
     from rating.schemas import UsageBatch
 
+LINE_END = b"\n"
 JUDGED_RECORDS_MIN = 10
 """Fewer records say too little, and do little harm in suspense."""
 
@@ -30,3 +33,16 @@ def malformed_count(batch: UsageBatch) -> int:
     The latter are lines of type `ingest.suspended`, which only a gateway writes.
     """
     return len(batch.malformed) - len(batch.suspended_before)
+
+
+def why_no_usage_log(lines: bytes) -> str:
+    """Why these first lines of a log are not those of a usage log; "" where they may be."""
+    batch = decode_lines(lines, lambda at: f"line {lines.count(LINE_END, 0, at) + 1}")
+    records, malformed = len(batch.events), malformed_count(batch)
+    if not nearly_all_malformed(records, malformed):
+        return ""
+    first = min(batch.malformed.keys() - batch.suspended_before.keys())
+    return (
+        f"{malformed} of its first {records} lines are no usage records "
+        f"({batch.locate(first)}: {batch.malformed[first].rstrip('.')})"
+    )

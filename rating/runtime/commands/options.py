@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from rating.runtime.progress import Shown
 
 DEFAULT_STORE = "ratecast.db"
 PORT_MAX = 65_535
@@ -59,6 +62,40 @@ def books_option(function: Any) -> Any:
         show_envvar=True,
         help="A tariff book (TOML). Repeat it for every version that the log's time spans.",
     )(function)
+
+
+def accept_malformed_option(function: Any) -> Any:
+    """`--accept-malformed`, for what does not look like a usage log."""
+    return click.option(
+        "--accept-malformed",
+        is_flag=True,
+        help="Take also a log whose first lines are nearly all malformed. Otherwise it is asked "
+        "about on a terminal, and left out anywhere else.",
+    )(function)
+
+
+def content_check(
+    logs: Sequence[str], shown: Shown, *, accept_malformed: bool
+) -> Callable[[str, bytes], str] | None:
+    """What says of a new log's first lines why they are no usage log's; it asks where it can.
+
+    shown: is paused for the question.
+    """
+    from rating.runtime.first_batch import why_no_usage_log
+
+    if accept_malformed:
+        return None
+    is_asking = "-" not in logs and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def why_no_log(name: str, lines: bytes) -> str:
+        why = why_no_usage_log(lines)
+        if not why or not is_asking:
+            return why
+        with shown.paused():
+            is_taken = click.confirm(f"{name}: {why}. Take it all the same?", err=True)
+        return "" if is_taken else why
+
+    return why_no_log
 
 
 def topic_option(said: str) -> Callable[[Any], Any]:
