@@ -121,7 +121,7 @@ def rate_files(
     run = _Run(store, stored, rater, progress, follow)
     run.rate(reader)
     if close:
-        run.commit_result(rater.close(), 0, ())
+        run.close()
     rater.check_watched()
     store.replace_open_sessions(rater.open_sessions(), run.clock_ms or 0, partition=PARTITION)
     return RunSummary(
@@ -238,6 +238,12 @@ class _Run:
         for stage in stages:
             if stage.failure:
                 raise stage.failure
+
+    def close(self) -> None:
+        """End every session and commit what comes of it."""
+        result = self._rater.close()
+        self.outcomes.add_suspense(result.suspense)
+        self.commit_result(result, 0, ())
 
     def _rated(
         self, chunk: LogChunk, batch: UsageBatch

@@ -155,7 +155,7 @@ class Outcomes:
         for log, records in zip(logs, np.bincount(at, minlength=len(logs)).tolist(), strict=True):
             self._records[log] += records
         self._records[THE_RUN] += len(batch.events)
-        self._add_suspense(result.suspense)
+        self.add_suspense(result.suspense)
         for outcome in COUNTED_ALONE:
             more = result.counts.get(outcome, 0) - counts_before.get(outcome, 0)
             if more:
@@ -175,7 +175,8 @@ class Outcomes:
         if setting.any():
             self._clock_set_at = batch.locate(int(setting.argmax()))
 
-    def _add_suspense(self, suspense: pl.DataFrame) -> None:
+    def add_suspense(self, suspense: pl.DataFrame) -> None:
+        """Count what a batch, or closing, suspended."""
         records = suspense.filter(pl.col("source").is_not_null())
         ended = records.group_by(
             pl.col("source").str.replace(r":\d+$", "").alias("log"), "reason", maintain_order=True
