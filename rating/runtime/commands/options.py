@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -16,7 +17,25 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = "ratecast.db"
 PORT_MAX = 65_535
+SEED_MAX = 2**64 - 1
+HOUSEHOLDS_MAX = 9_999_999
+HOURS_MAX = 366 * 24
+RATE_MAX = 1_000_000_000
+"""More records a second than any machine takes."""
 PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
+
+
+class Number(click.FloatRange):
+    """A number between two bounds; "nan" lies between none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number. Raises: BadParameter."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
 
 
 def store_option(function: Any) -> Any:
@@ -118,21 +137,21 @@ def evening_options(households: int, seed_said: str) -> Callable[[Any], Any]:
         for option in (
             click.option(
                 "--seed",
-                type=click.IntRange(min=0),
+                type=click.IntRange(0, SEED_MAX),
                 default=1,
                 show_default=True,
                 help=seed_said,
             ),
             click.option(
                 "--hours",
-                type=float,
+                type=Number(0, HOURS_MAX, min_open=True),
                 default=5.0,
                 show_default=True,
                 help="How long; 5 is a whole evening.",
             ),
             click.option(
                 "--households",
-                type=click.IntRange(min=1),
+                type=click.IntRange(1, HOUSEHOLDS_MAX),
                 default=households,
                 show_default=True,
                 help="How many accounts.",
