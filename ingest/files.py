@@ -5,7 +5,6 @@ Memory is bounded by a chunk: nothing is read ahead by more than a block.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ingest.lines import PADDING, count_lines
+from ingest.log_names import log_names, shown
+from ingest.new_logs import ALL_NEW_LOGS, NewLogs, is_being_compressed
 from ingest.sources import NO_ROOM, KnownSources, Lines, Source
-from ingest.streams import STANDARD_INPUT, ReadError, Stream
+from ingest.streams import IncompleteError, ReadError, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,29 +26,30 @@ if TYPE_CHECKING:
 
     from rating.schemas import SourcePosition
 
-LOG_SUFFIXES = (".ndjson", ".jsonl", ".json", ".log")
-COMPRESSED_SUFFIXES = (".gz", ".zst")
-
-
-class LogError(Exception):
-    """A LOG argument cannot be read; nothing was rated yet. The message has a line for each."""
-
 
 @dataclass(frozen=True, slots=True)
 class UnreadableSource:
-    """A log that could not be read to its end; once it is mended, the next run goes on there."""
+    """A log that could not be read to its end; once it is mended, the next run goes on there.
+
+    at_byte: of its decompressed content. began_anew: it was emptied behind the reader's back, so
+    the end of what it held is lost, and what it holds now is read.
+    """
 
     name: str
-    at_byte: int  # of its decompressed content
+    at_byte: int
     why: str
     mend: str
+    began_anew: bool = False
 
     def __str__(self) -> str:
         """One sentence: where, what, how to mend it."""
-        return (
-            f"{self.name}: {self.why}; in this run nothing after byte {self.at_byte} was rated; "
-            f"{self.mend}"
-        )
+        if self.began_anew:
+            left_out = f"what it held after byte {self.at_byte} is not rated, what it holds now is"
+        elif self.at_byte:
+            left_out = f"in this run nothing after byte {self.at_byte} was rated"
+        else:
+            left_out = "in this run nothing of it was rated"
+        return f"{self.name}: {self.why}; {left_out}; {self.mend}"
 
 
 class Segment(NamedTuple):
@@ -131,21 +133,24 @@ class LogReader:
 
     bytes_total, bytes_read: as they are stored; standard input and pipes count 0 in the total.
     unreadable: logs that could not be read to their end. taken_before: logs without anything new.
-    Both grow as the chunks are read.
+    Both grow as the chunks are read. passed_over: files in folders whose names are no log's.
     """
 
     def __init__(
         self,
-        names: Sequence[str],
+        paths: Sequence[str],
         sources: Iterable[SourcePosition],
         records_max: int,
         bytes_max: int,
+        new_logs: NewLogs,
     ) -> None:
-        self.names = tuple(names)
-        self.bytes_total = sum(stored_bytes(name) for name in names)
+        self.names, passed_over = log_names(paths)
+        self.passed_over = [shown(name) for name in passed_over]
+        self.bytes_total = sum(stored_bytes(name) for name in self.names)
         self.unreadable: list[UnreadableSource] = []
         self.taken_before: list[str] = []
         self._known = KnownSources(sources)
+        self._new_logs = new_logs
         self._records_max = records_max
         self._bytes_max = bytes_max
         self._bytes_closed = 0
@@ -179,15 +184,16 @@ class LogReader:
             self._stream = Stream(name)
         except OSError as error:
             why = f"the system cannot open it ({error.strerror})"
-            self.unreadable.append(UnreadableSource(name, 0, why, "mend that and run again"))
+            self._give_up(name, 0, ReadError(why, "mend that and run again"))
             return
         try:
             source = Source(self._stream, self._known)
+            self._new_logs.check(source, name, self._known, self.names)
             yield source
             if source.is_known and source.position is None:
-                self.taken_before.append(name)
+                self.taken_before.append(source.name)
         except ReadError as failure:
-            self.unreadable.append(UnreadableSource(name, 0, failure.why, failure.mend))
+            self._give_up(name, 0, failure)
         finally:
             self._stream.close()
             self._bytes_closed, self._stream = self.bytes_read, None
@@ -202,10 +208,14 @@ class LogReader:
             )
         except ReadError as failure:
             at_byte = source.position.taken_bytes if source.position else 0
-            self.unreadable.append(
-                UnreadableSource(source.name, at_byte, failure.why, failure.mend)
-            )
+            self._give_up(self._stream.name if self._stream else source.name, at_byte, failure)
             return None
+
+    def _give_up(self, name: str, at_byte: int, failure: ReadError) -> None:
+        """Note that a log cannot be read on."""
+        if isinstance(failure, IncompleteError) and is_being_compressed(name, self.names):
+            return  # the plain file has it all
+        self.unreadable.append(UnreadableSource(shown(name), at_byte, failure.why, failure.mend))
 
 
 def read_chunks(
@@ -214,56 +224,16 @@ def read_chunks(
     *,
     records_max: int,
     bytes_max: int = 64 * 2**20,
+    new_logs: NewLogs = ALL_NEW_LOGS,
 ) -> LogReader:
     """Read logs that were not rated yet, as chunks.
 
     paths: files, folders, and "-" for standard input. sources: the positions stored so far.
     records_max: lines in a chunk at most, blank ones included. bytes_max: bytes in a chunk at most,
-    but for a single line that is longer.
+    but for a single line that is longer. new_logs: which logs are taken that no run has met before.
     Raises: LogError if a path does not exist or may not be read.
     """
-    return LogReader(log_names(paths), sources, records_max, bytes_max)
-
-
-def log_names(paths: Sequence[str]) -> list[str]:
-    """The logs that the paths stand for: a folder's in the order of their names.
-
-    Raises: LogError.
-    """
-    names: list[str] = []
-    mistakes: list[str] = []
-    for path in paths:
-        try:
-            names += folder_logs(Path(path)) if Path(path).is_dir() else [path]
-        except OSError as error:
-            mistakes.append(f"{error.filename}: {error.strerror}; mend that, or leave it out")
-    for name in names:
-        if name != STANDARD_INPUT and not os.access(name, os.R_OK):
-            why = "may not be read" if Path(name).exists() else "does not exist"
-            mistakes.append(f"{name}: {why}; mend that, or leave it out")
-    if mistakes:
-        raise LogError("\n".join(mistakes))
-    return names
-
-
-def folder_logs(folder: Path) -> Iterator[str]:
-    """The logs of a folder and of the folders inside it, hidden ones left out."""
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            # A link to a folder that it stands in would go round for ever.
-            if entry.resolve() not in (folder.resolve(), *folder.resolve().parents):
-                yield from folder_logs(entry)
-        elif entry.is_file() and is_log_name(entry.name):
-            yield str(entry)
-
-
-def is_log_name(name: str) -> bool:
-    """Whether a file in a folder is a log, by its name."""
-    for suffix in COMPRESSED_SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name.endswith(LOG_SUFFIXES)
+    return LogReader(paths, sources, records_max, bytes_max, new_logs)
 
 
 def stored_bytes(name: str) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ingest.digest import DIGEST_BYTES, ContentDigest
 from ingest.lines import LINE_BYTES_MAX, LINE_END, cut_lines
+from ingest.log_names import same_log, shown
 from ingest.streams import ReadError, Stream
 from rating.schemas import SourcePosition
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HEAD_BYTES = 4096
+FIRST_LINES_BYTES = 64 * 2**10
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -29,13 +31,23 @@ class KnownSources:
 
     def __init__(self, positions: Iterable[SourcePosition]) -> None:
         self._by_head: dict[int, dict[bytes, dict[str, SourcePosition]]] = {}
+        self._newest: dict[str, SourcePosition] = {}
         for position in positions:
             self.add(position)
+
+    def __bool__(self) -> bool:
+        """Whether anything was ever taken."""
+        return bool(self._newest)
 
     def add(self, position: SourcePosition) -> None:
         """Remember a position, in place of an earlier one of the same name and beginning."""
         same_length = self._by_head.setdefault(position.head_bytes, {})
         same_length.setdefault(position.head_digest, {})[position.name] = position
+        self._newest[same_log(position.name)] = position
+
+    def newest_named(self, name: str) -> SourcePosition | None:
+        """Where the log was left that had this name last, compressed or not."""
+        return self._newest.get(same_log(name))
 
     def beginning_with(self, head: bytes) -> list[SourcePosition]:
         """The positions whose sources begin as `head` does, the furthest last."""
@@ -49,6 +61,17 @@ class KnownSources:
             at = head_bytes
             found += self._by_head[head_bytes].get(digest.digest(), {}).values()
         return sorted(found, key=lambda position: position.taken_bytes)
+
+
+def begins_as(head: bytes, position: SourcePosition) -> bool:
+    """Whether the beginning of a log is that of the source which was left at a position."""
+    beginning = head[: position.head_bytes]
+    digest = hashlib.blake2b(beginning, digest_size=DIGEST_BYTES).digest()
+    return (len(beginning), digest) == (position.head_bytes, position.head_digest)
+
+
+class ShorterError(ReadError):
+    """A log begins like one that was rated, and holds less than was rated of that."""
 
 
 class Lines(NamedTuple):
@@ -74,7 +97,7 @@ class Source:
     """
 
     def __init__(self, stream: Stream, known: KnownSources, *, is_growing: bool = False) -> None:
-        self.name = stream.name
+        self.name = shown(stream.name)
         self._is_growing = is_growing
         self.position: SourcePosition | None = None
         self._blocks = stream.blocks()
@@ -129,6 +152,13 @@ class Source:
         """
         self._pending, self._at = b"", 0
         return self._taken_bytes
+
+    @property
+    def first_lines(self) -> bytes:
+        """The whole lines at its beginning, as many as are read so far and FIRST_LINES_BYTES."""
+        assert self.position is None
+        ahead = self._pending[self._at : self._at + FIRST_LINES_BYTES]
+        return ahead[: ahead.rfind(b"\n") + 1]
 
     @property
     def has_whole_line(self) -> bool:
@@ -207,9 +237,11 @@ class Source:
                 taken = position
         furthest = begun[-1]
         if taken is None or taken.taken_bytes < self._taken_bytes:
-            raise ReadError(
+            is_shorter = self._taken_bytes < furthest.taken_bytes
+            raise (ShorterError if is_shorter else ReadError)(
                 f"it begins like {furthest.name}, of which {furthest.taken_bytes} bytes were rated, "
-                f"but in these bytes it is shorter or differs, so it was cut off or edited",
+                f"but it {'is shorter' if is_shorter else 'differs in these bytes'}, so it was cut "
+                "off or edited",
                 "put what was never rated into a file of its own, and rate that",
             )
         self._taken_lines = taken.taken_lines

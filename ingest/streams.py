@@ -32,6 +32,10 @@ class ReadError(Exception):
         self.mend = mend
 
 
+class IncompleteError(ReadError):
+    """Compressed content ends in its middle: it is still being written, or was cut off."""
+
+
 class Member(Protocol):
     """A decompressor of one gzip member or one Zstandard frame."""
 
@@ -128,7 +132,7 @@ def decompressed(stored: Iterator[bytes], new_member: Callable[[], Member]) -> I
                 if content:
                     yield content
     if member is not None and not is_empty:
-        raise ReadError(
+        raise IncompleteError(
             "it ends in the middle of its compressed content",
             "wait until it is written to its end, or restore it, and run again",
         )
@@ -142,6 +146,11 @@ def decompress(member: Member, block: bytes) -> tuple[bytes, bytes, Member | Non
     try:
         content = member.decompress(block)
     except (zlib.error, zstandard.ZstdError) as error:
+        if "too much memory" in str(error):
+            raise ReadError(
+                "it was compressed with a window of more than 128 MiB (zstd --long=28 or more)",
+                "compress it again without --long",
+            ) from error
         raise ReadError(
             f"its compressed content is damaged ({error})",
             "restore the file from where it came from and run again",

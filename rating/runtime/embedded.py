@@ -20,11 +20,13 @@ import polars as pl
 from ingest.files import read_chunks
 from ingest.follow import FollowReader
 from ingest.json_lines import decode_lines
+from ingest.new_logs import NewLogs
 from rating.rater import Rater
 from rating.runtime.audit import BALANCES, RECORDS, WATCHED
 from rating.runtime.books import books_in_force
 from rating.runtime.progress import Progress
 from rating.runtime.summary import Law, RunSummary, Tally
+from rating.runtime.uncharged import Outcomes
 from rating.schemas import Commit
 
 if TYPE_CHECKING:
@@ -102,22 +104,24 @@ def rate_files(
     batch_records: int,
     progress: Callable[[Progress], None],
     follow: Following | None = None,
+    new_logs: NewLogs = NewLogs(),  # noqa: B008 - it is frozen
 ) -> RunSummary:
     """Rate logs into a store, going on where it stands.
 
     books: those given now; the store's own are rated by as well. close: end every session.
     follow: read on as the logs grow; without it the run ends where they end.
+    new_logs: which logs are taken that the store does not know.
     Raises: LogError, BookErrors, StoreError, LawBroken. What was committed before stays.
     """
     started_s = time.monotonic()
     stored = store.load(PARTITION)
-    reader = _reader(paths, stored.sources if stored else (), batch_records, follow)
+    reader = _reader(paths, stored.sources if stored else (), batch_records, follow, new_logs)
     in_force = books_in_force(books, store)
     rater = Rater(in_force, stored.state if stored else ())
     run = _Run(store, stored, rater, progress, follow)
     run.rate(reader)
     if close:
-        run.commit_result(rater.close(), 0, ())
+        run.close()
     rater.check_watched()
     store.replace_open_sessions(rater.open_sessions(), run.clock_ms or 0, partition=PARTITION)
     return RunSummary(
@@ -130,6 +134,8 @@ def rate_files(
         elapsed_s=time.monotonic() - started_s,
         unreadable=tuple(reader.unreadable),
         skipped=tuple(reader.taken_before),
+        passed_over=tuple(reader.passed_over),
+        uncharged=tuple(run.outcomes.uncharged(run.counts()["watched_ms"])),
     )
 
 
@@ -151,12 +157,18 @@ def _reader(
     sources: Sequence[SourcePosition],
     batch_records: int,
     follow: Following | None,
+    new_logs: NewLogs,
 ) -> LogReader | FollowReader:
     """What gives the logs' chunks. Raises: LogError."""
     if follow is None:
-        return read_chunks(paths, sources, records_max=batch_records)
+        return read_chunks(paths, sources, records_max=batch_records, new_logs=new_logs)
     return FollowReader(
-        paths, sources, records_max=batch_records, stop=follow.stop, warn=follow.warn
+        paths,
+        sources,
+        records_max=batch_records,
+        stop=follow.stop,
+        warn=follow.warn,
+        new_logs=new_logs,
     )
 
 
@@ -182,6 +194,7 @@ class _Run:
         self._counts = dict(self._counts_before)
         self.clock_ms = stored.clock_ms if stored else None
         self.tally = Tally()
+        self.outcomes = Outcomes()
 
     def counts(self) -> dict[str, int]:
         """The partition's counts, of this run alone."""
@@ -203,8 +216,7 @@ class _Run:
         try:
             while (item := decoded.take_soon()) is not None:
                 if item is not NOTHING_YET:
-                    chunk, batch = item
-                    if not rated.put((self._rater.rate(batch), len(batch.events), chunk.sources)):
+                    if not rated.put(self._rated(*item)):
                         break
                     self._is_stale = self._follow is not None
                 if self._is_stale and time.monotonic() >= self._refresh_at_s:
@@ -226,6 +238,21 @@ class _Run:
         for stage in stages:
             if stage.failure:
                 raise stage.failure
+
+    def close(self) -> None:
+        """End every session and commit what comes of it."""
+        result = self._rater.close()
+        self.outcomes.add_suspense(result.suspense)
+        self.commit_result(result, 0, ())
+
+    def _rated(
+        self, chunk: LogChunk, batch: UsageBatch
+    ) -> tuple[BatchResult, int, tuple[SourcePosition, ...]]:
+        """Rate a batch, and say what is to be committed."""
+        counts_before = self._rater.counts()
+        result = self._rater.rate(batch)
+        self.outcomes.add(chunk, batch, result, counts_before)
+        return result, len(batch.events), chunk.sources
 
     def _commit_all(self, rated: _Line, reader: LogReader | FollowReader) -> None:
         """Commit results in their order."""

@@ -10,6 +10,7 @@ from typing import Final
 FAILED: Final = 1
 UNREAD: Final = 3  # 2 is click's own, for a misused command
 LAWLESS: Final = 4
+UNCHARGED: Final = 5
 INTERRUPTED: Final = 130  # as a shell says for Ctrl-C
 
 
@@ -38,8 +39,8 @@ def _known() -> tuple[type[Exception], ...]:
     """Imported only once something went wrong, since these modules are slow to load."""
     from ingest.adapters.mapping_files import MappingError
     from ingest.cdn.dataset import EvidenceError
-    from ingest.files import LogError
     from ingest.gateway.errors import GatewayError
+    from ingest.log_names import LogError
     from rating.runtime.kafka_access import KafkaAccessError
     from sinks.parquet import ParquetError
     from sinks.store import StoreError

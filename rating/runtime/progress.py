@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rating.runtime.figures import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import TextIO
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from typing import Protocol, TextIO
+
+    from rich.progress import Progress as Bar
+
+    class Shown(Protocol):
+        """Takes reports of progress, and gives room for a question."""
+
+        def __call__(self, progress: Progress, /) -> None:
+            """Show how far the run is."""
+
+        def paused(self) -> AbstractContextManager[None]:
+            """Show nothing meanwhile."""
+
 
 LINE_EVERY_S = 5.0
 
@@ -34,7 +47,7 @@ class Progress:
 @contextmanager
 def shown_progress(
     verb: str, stream: TextIO | None = None, every_s: float = LINE_EVERY_S
-) -> Iterator[Callable[[Progress], None]]:
+) -> Iterator[Shown]:
     """Shows on standard error what the block reports.
 
     verb: what the run does, such as "Rating". every_s: between two lines where no bar is shown.
@@ -44,7 +57,7 @@ def shown_progress(
         with _bar(verb) as show:
             yield show
     else:
-        yield _lines(verb, stream, every_s)
+        yield _Lines(verb, stream, every_s)
 
 
 def _figures(progress: Progress, elapsed_s: float) -> str:
@@ -57,31 +70,57 @@ def _figures(progress: Progress, elapsed_s: float) -> str:
     return ", ".join(parts)
 
 
-def _lines(verb: str, stream: TextIO, every_s: float) -> Callable[[Progress], None]:
+class _Lines:
     """Reports as lines, the first after `every_s`: short runs say nothing."""
-    started_s = time.monotonic()
-    due_s = started_s + every_s
 
-    def show(progress: Progress) -> None:
-        nonlocal due_s
+    def __init__(self, verb: str, stream: TextIO, every_s: float) -> None:
+        self._verb, self._stream, self._every_s = verb, stream, every_s
+        self._started_s = time.monotonic()
+        self._due_s = self._started_s + every_s
+
+    def __call__(self, progress: Progress, /) -> None:
         now_s = time.monotonic()
-        if now_s < due_s:
+        if now_s < self._due_s:
             return
-        due_s = now_s + every_s
+        self._due_s = now_s + self._every_s
         share = f"{100 * progress.done // progress.whole} %, " if progress.whole else ""
-        print(f"{verb}: {share}{_figures(progress, now_s - started_s)}", file=stream, flush=True)
+        figures = _figures(progress, now_s - self._started_s)
+        print(f"{self._verb}: {share}{figures}", file=self._stream, flush=True)
 
-    return show
+    def paused(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class _Bar:
+    """Reports as a bar."""
+
+    def __init__(self, bar: Bar, verb: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(verb, total=None, figures="")
+        self._started_s = time.monotonic()
+
+    def __call__(self, progress: Progress, /) -> None:
+        self._bar.update(
+            self._task,
+            completed=progress.done,
+            total=progress.whole,
+            figures=_figures(progress, time.monotonic() - self._started_s),
+        )
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._bar.stop()
+        yield
+        self._bar.start()
 
 
 @contextmanager
-def _bar(verb: str) -> Iterator[Callable[[Progress], None]]:
+def _bar(verb: str) -> Iterator[Shown]:
     """Reports as a bar, which goes away at the end: the summary says it all."""
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    started_s = time.monotonic()
     looks = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -90,14 +129,4 @@ def _bar(verb: str) -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[figures]}"),
     )
     with Bar(*looks, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(verb, total=None, figures="")
-
-        def show(progress: Progress) -> None:
-            bar.update(
-                task,
-                completed=progress.done,
-                total=progress.whole,
-                figures=_figures(progress, time.monotonic() - started_s),
-            )
-
-        yield show
+        yield _Bar(bar, verb)

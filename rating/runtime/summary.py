@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.files import UnreadableSource
+    from rating.runtime.uncharged import Uncharged
     from rating.schemas import BatchResult
+
+
+NAMES_LISTED_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class RunSummary:
     """What one run came to.
 
     counts: "records", each of OUTCOMES and "watched_ms", of this run alone. sessions_open: at its
-    end. skipped: sources with nothing new in them. elapsed_s: on the wall clock.
+    end. skipped: sources with nothing new in them. passed_over: files in folders whose names are no
+    log's. uncharged: the logs of which most was not charged. elapsed_s: on the wall clock.
     """
 
     store: str
@@ -69,6 +74,8 @@ class RunSummary:
     elapsed_s: float
     unreadable: tuple[UnreadableSource, ...] = ()
     skipped: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    uncharged: tuple[Uncharged, ...] = ()
 
     @property
     def lawful(self) -> bool:
@@ -92,10 +99,12 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         "signals": dict(tally.signals),
         "sessions_open": summary.sessions_open,
         "skipped": list(summary.skipped),
+        "passed_over": list(summary.passed_over),
         "unreadable": [
             {"source": source.name, "at_byte": source.at_byte, "why": source.why}
             for source in summary.unreadable
         ],
+        "uncharged": [each.as_json() for each in summary.uncharged],
         "laws": laws_json(summary.laws),
     }
 
@@ -127,8 +136,21 @@ def as_text(summary: RunSummary) -> str:
         *law_lines(summary.laws),
     ]
     if summary.skipped:
-        lines += ["", f"Rated before, nothing new: {', '.join(summary.skipped)}"]
+        lines += ["", f"Rated before, nothing new: {listed(summary.skipped)}"]
+    if summary.passed_over:
+        lines += ["", said_passed_over(summary.passed_over)]
     return "\n".join(lines)
+
+
+def said_passed_over(names: Sequence[str]) -> str:
+    """That files in folders were not read."""
+    return f"Not read, since their names are no log's: {listed(names)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas between them, the first of them where they are many."""
+    more = len(names) - NAMES_LISTED_MAX
+    return ", ".join(names[:NAMES_LISTED_MAX]) + (f" and {count(more)} more" if more > 0 else "")
 
 
 def outcomes(counts: Mapping[str, int]) -> list[tuple[str, str]]:

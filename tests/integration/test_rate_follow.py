@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 import scenes
+from click.testing import CliRunner
 from patience import PATIENCE_S
 from services.gateway import COMMAND, environment
 from services.website import BOOK
 
+from rating.runtime.cli import main
 from sinks.store import StoreError, open_store
 
 if TYPE_CHECKING:
@@ -72,3 +74,95 @@ def test_what_is_open_is_shown_before_it_ends(tmp_path: Path) -> None:
     assert rating.returncode == 0
     assert summary["sessions_open"] == 1
     assert open_sessions(store) == {"open": 60_000}
+
+
+# --- killed while the log is rotated -------------------------------------------------------------
+
+
+class Rotating:
+    """A log that a writer fills with sessions, rotated by renaming as logrotate does it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "events.ndjson"
+        self.whole = b""
+        self._writer = self.log.open("ab", buffering=0)
+        self._rotations = 0
+        self._sessions = 0
+
+    def write(self, sessions: int) -> None:
+        """Sessions of a minute each, one after the other."""
+        for _ in range(sessions):
+            self._sessions += 1
+            begin = scenes.at("12:00") + 90_000 * self._sessions
+            beats = (begin, begin + 30_000, begin + 60_000)
+            lines = b"".join(
+                line + b"\n" for line in scenes.watch(*beats, session=f"s{self._sessions}")
+            )
+            self._writer.write(lines)
+            self.whole += lines
+
+    def rename(self) -> None:
+        """The writer still has the file open."""
+        for number in range(self._rotations, 0, -1):
+            old = self.log.with_name(f"events.ndjson.{number}")
+            old.rename(self.log.with_name(f"events.ndjson.{number + 1}"))
+        self.log.rename(self.log.with_name("events.ndjson.1"))
+        self._rotations += 1
+
+    def open_anew(self) -> None:
+        self._writer.close()
+        self._writer = self.log.open("ab", buffering=0)
+
+
+def exported_charges(store: Path) -> list[str]:
+    words = ("export", "charges", "--store", str(store), "--format", "ndjson")
+    lines = CliRunner().invoke(main, words).stdout.splitlines()
+    return sorted(line for line in lines if line.startswith("{"))
+
+
+@pytest.mark.timeout(600)
+def test_a_follower_that_is_killed_in_mid_rotation_charges_the_same(tmp_path: Path) -> None:
+    folder, store = tmp_path / "usage", tmp_path / "bills.db"
+    folder.mkdir()
+    rotating = Rotating(folder)
+    words = ("rate", "--tariffs", str(BOOK), "--store")
+
+    def follow() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*COMMAND, *words, str(store), "--follow", str(folder)],
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    def kill(follower: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        follower.kill()
+        assert follower.communicate()[1].count(b"Warning") == 0
+        return follow()
+
+    follower = follow()
+    for place in range(4):
+        rotating.write(5)
+        charged = len(exported_charges(store))
+        if place % 2 == 0:
+            wait_until(lambda least=charged: len(exported_charges(store)) > least, 120)  # type: ignore[misc]
+        rotating.rename()
+        if place == 0:
+            follower = kill(follower)
+        rotating.write(3)  # to the file under its new name
+        if place == 1:
+            follower = kill(follower)
+        rotating.open_anew()
+        if place == 2:
+            follower = kill(follower)
+        rotating.write(3)
+        if place == 3:
+            follower = kill(follower)
+    wait_until(lambda: len(exported_charges(store)) == 44, 120)
+    follower.send_signal(signal.SIGTERM)
+    assert follower.communicate(timeout=60)[1].count(b"Warning") == 0
+    assert follower.returncode == 0
+    whole, expected = tmp_path / "whole.ndjson", tmp_path / "expected.db"
+    whole.write_bytes(rotating.whole)
+    assert CliRunner().invoke(main, [*words, str(expected), str(whole)]).exit_code == 0
+    assert exported_charges(store) == exported_charges(expected)

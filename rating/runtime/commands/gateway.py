@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rating.runtime.commands.options import address, kafka_options, topic_option
+from rating.runtime.commands.options import RATE_MAX, Number, address, kafka_options, topic_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,14 +61,14 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 )
 @click.option(
     "--account-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, RATE_MAX, min_open=True),
     default=20.0,
     show_default=True,
     help="Records a second from one account's players.",
 )
 @click.option(
     "--key-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, RATE_MAX, min_open=True),
     default=50_000.0,
     show_default=True,
     help="Records a second by one API key that has no limit of its own.",
@@ -90,7 +90,7 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 )
 @click.option(
     "--memory-max",
-    type=click.IntRange(min=2**20),
+    type=click.IntRange(2**20, 2**40),
     default=256 * 2**20,
     show_default=True,
     metavar="BYTES",
@@ -98,14 +98,14 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 )
 @click.option(
     "--requests-max",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1_000_000),
     default=2000,
     show_default=True,
     help="Requests in flight at once; more is answered 429.",
 )
 @click.option(
     "--segment",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 2**40),
     default=256 * 2**20,
     show_default=True,
     metavar="BYTES",

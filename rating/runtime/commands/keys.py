@@ -6,7 +6,10 @@ from typing import Any
 
 import click
 
+from rating.runtime.commands.options import RATE_MAX, Number
+
 DEFAULT_FILE = "keys.json"
+DAYS_MAX = 36_500
 SCOPE_NAMES = ("events", "orders", "accounts", "topups", "tokens", "bulk")
 
 
@@ -43,10 +46,8 @@ def keys() -> None:
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice(SCOPE_NAMES), help="What it may send."
 )
-@click.option("--days", type=click.IntRange(min=1), help="It ends after so many days.")
-@click.option(
-    "--limit", type=click.FloatRange(min=0, min_open=True), help="Its own records a second."
-)
+@click.option("--days", type=click.IntRange(1, DAYS_MAX), help="It ends after so many days.")
+@click.option("--limit", type=Number(0, RATE_MAX, min_open=True), help="Its own records a second.")
 @click.option("--signing", is_flag=True, help="A key that signs tokens, in place of an API key.")
 @click.option(
     "--algorithm",
@@ -140,7 +141,7 @@ def revoke(path: str, key_id: str) -> None:
 @click.option(
     "--overlap",
     metavar="HOURS",
-    type=click.FloatRange(min=0),
+    type=Number(0, 24 * 3650),
     default=24.0,
     show_default=True,
     help="How long the old key is good beside the new one. For signing keys: the life of a token.",
@@ -173,7 +174,7 @@ def rotate(path: str, overlap: float, key_id: str) -> None:
 @click.option("--box", is_flag=True, help="For a set-top box, which has many sessions.")
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, 9600, min_open=True),
     help="How long it is good: 6 by default, 168 at most; for a box 2160, and 9600.",
 )
 def token(

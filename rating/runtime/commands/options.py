@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from rating.runtime.progress import Shown
 
 DEFAULT_STORE = "ratecast.db"
 PORT_MAX = 65_535
+SEED_MAX = 2**64 - 1
+HOUSEHOLDS_MAX = 9_999_999
+HOURS_MAX = 366 * 24
+RATE_MAX = 1_000_000_000
+"""More records a second than any machine takes."""
 PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
+
+
+class Number(click.FloatRange):
+    """A number between two bounds; "nan" lies between none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number. Raises: BadParameter."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
 
 
 def store_option(function: Any) -> Any:
@@ -61,6 +83,40 @@ def books_option(function: Any) -> Any:
     )(function)
 
 
+def accept_malformed_option(function: Any) -> Any:
+    """`--accept-malformed`, for what does not look like a usage log."""
+    return click.option(
+        "--accept-malformed",
+        is_flag=True,
+        help="Take also a log whose first lines are nearly all malformed. Otherwise it is asked "
+        "about on a terminal, and left out anywhere else.",
+    )(function)
+
+
+def content_check(
+    logs: Sequence[str], shown: Shown, *, accept_malformed: bool
+) -> Callable[[str, bytes], str] | None:
+    """What says of a new log's first lines why they are no usage log's; it asks where it can.
+
+    shown: is paused for the question.
+    """
+    from rating.runtime.first_batch import why_no_usage_log
+
+    if accept_malformed:
+        return None
+    is_asking = "-" not in logs and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def why_no_log(name: str, lines: bytes) -> str:
+        why = why_no_usage_log(lines)
+        if not why or not is_asking:
+            return why
+        with shown.paused():
+            is_taken = click.confirm(f"{name}: {why}. Take it all the same?", err=True)
+        return "" if is_taken else why
+
+    return why_no_log
+
+
 def topic_option(said: str) -> Callable[[Any], Any]:
     """`--topic`, where usage records are; said: what the command does with it."""
     return click.option(
@@ -81,21 +137,21 @@ def evening_options(households: int, seed_said: str) -> Callable[[Any], Any]:
         for option in (
             click.option(
                 "--seed",
-                type=click.IntRange(min=0),
+                type=click.IntRange(0, SEED_MAX),
                 default=1,
                 show_default=True,
                 help=seed_said,
             ),
             click.option(
                 "--hours",
-                type=float,
+                type=Number(0, HOURS_MAX, min_open=True),
                 default=5.0,
                 show_default=True,
                 help="How long; 5 is a whole evening.",
             ),
             click.option(
                 "--households",
-                type=click.IntRange(min=1),
+                type=click.IntRange(1, HOUSEHOLDS_MAX),
                 default=households,
                 show_default=True,
                 help="How many accounts.",

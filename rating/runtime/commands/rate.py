@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rating.runtime.commands.options import books_option, json_option, store_option
-from rating.runtime.failures import LAWLESS, UNREAD
+from rating.runtime.commands.options import (
+    accept_malformed_option,
+    books_option,
+    content_check,
+    json_option,
+    store_option,
+)
+from rating.runtime.failures import LAWLESS, UNCHARGED, UNREAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.files import UnreadableSource
+    from rating.runtime.summary import RunSummary
+    from rating.runtime.uncharged import Uncharged
 
 BATCH_RECORDS = 200_000
+BATCH_RECORDS_MAX = 10_000_000
 
 
 @click.command()
@@ -33,7 +42,7 @@ BATCH_RECORDS = 200_000
 )
 @click.option(
     "--batch",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=BATCH_RECORDS_MAX),
     default=BATCH_RECORDS,
     show_default=True,
     metavar="RECORDS",
@@ -44,6 +53,13 @@ BATCH_RECORDS = 200_000
     is_flag=True,
     help="Go on as the logs grow, such as a gateway's folder, until SIGINT or SIGTERM.",
 )
+@accept_malformed_option
+@click.option(
+    "--reused-names",
+    is_flag=True,
+    help="A log that begins differently from one of the same name that was rated before is another "
+    "log. Otherwise it is left out, since it may be the same one, edited.",
+)
 @json_option
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True)
 def rate(
@@ -53,6 +69,8 @@ def rate(
     close: bool,
     batch: int,
     follow: bool,
+    accept_malformed: bool,
+    reused_names: bool,
     as_json: bool,
     logs: tuple[str, ...],
 ) -> None:
@@ -69,9 +87,10 @@ def rate(
     ratecast rate --tariffs book.toml --follow usage/
 
     \b
-    Exit codes: 0 done; 1 an error; 2 misused; 3 done, but a file could not be read to its end;
-    4 a law of rating does not hold.
+    Exit codes: 0 done; 1 an error; 2 misused; 3 done, but a log was left out or not read to its end;
+    4 a law of rating does not hold; 5 done, but most of a log was not charged.
     """
+    from ingest.new_logs import NewLogs
     from rating.runtime.embedded import Following, rate_files
     from rating.runtime.progress import shown_progress
     from rating.runtime.stopping import set_by_signals
@@ -106,16 +125,28 @@ def rate(
                 batch_records=batch,
                 progress=progress,
                 follow=Following(stop, warn, try_meanwhile) if follow else None,
+                new_logs=NewLogs(
+                    reused_names, content_check(logs, progress, accept_malformed=accept_malformed)
+                ),
             )
         bring_up_to_date()
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))
     if not follow:
         for source in summary.unreadable:
             warn(source)
+    for each in summary.uncharged:
+        warn(each)
+    if code := exit_code(summary):
+        raise click.exceptions.Exit(code)
+
+
+def exit_code(summary: RunSummary) -> int:
+    """What the run's exit code says of it."""
     if not summary.lawful:
-        raise click.exceptions.Exit(LAWLESS)
+        return LAWLESS
     if summary.unreadable:
-        raise click.exceptions.Exit(UNREAD)
+        return UNREAD
+    return UNCHARGED if any(each.is_telling for each in summary.uncharged) else 0
 
 
 def check_followed(paths: Sequence[str]) -> None:
@@ -129,6 +160,6 @@ def check_followed(paths: Sequence[str]) -> None:
             click.echo(f"Waiting for {path}, which is not there yet.", err=True)
 
 
-def warn(source: UnreadableSource) -> None:
-    """Say that a log cannot be read to its end."""
-    click.echo(f"Warning: {source}", err=True)
+def warn(what: UnreadableSource | Uncharged) -> None:
+    """Say that a log cannot be read to its end, or was mostly not charged."""
+    click.echo(f"Warning: {what}", err=True)

@@ -36,7 +36,7 @@ DELIVERY = "delivery"
 )
 @click.option(
     "--tolerance-s",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 366 * 86_400),
     default=60,
     show_default=True,
     metavar="SECONDS",

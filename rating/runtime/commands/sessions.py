@@ -6,14 +6,14 @@ import json
 
 import click
 
-from rating.runtime.commands.options import json_option, store_option
+from rating.runtime.commands.options import Number, json_option, store_option
 
 
 @click.command()
 @store_option
 @click.option(
     "--every",
-    type=click.FloatRange(min=1, max=86_400),
+    type=Number(1, 86_400),
     metavar="SECONDS",
     envvar="RATECAST_SESSIONS_EVERY",
     show_envvar=True,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rating.runtime.commands.options import (
+    Number,
     books_option,
     json_option,
     kafka_options,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--batch",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10_000_000),
     default=50_000,
     show_default=True,
     metavar="RECORDS",
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--batch-wait",
-    type=click.FloatRange(min=0.001, max=60),
+    type=Number(0.001, 60),
     default=0.2,
     show_default=True,
     metavar="SECONDS",
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--session-timeout",
-    type=click.FloatRange(min=1, max=1800),
+    type=Number(1, 1800),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--store-patience",
-    type=click.FloatRange(min=0),
+    type=Number(0, 86_400),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
