@@ -47,7 +47,7 @@ from rating.schemas import (
 from rating.scratch import HORIZON_MS, LAST_DAY, NEEDED_DAY, Scratch
 from rating.sessions import close_sessions, free_sessions
 from rating.snapshot import Saver, load_state
-from rating.state import TEXTS, State
+from rating.state import DECLARED, TEXTS, State
 from rating.tables import GARBAGE
 from tariffs.calendar import QUARTER_MS, Calendar
 from tariffs.compiled import CALENDAR_AT, PLACE_OF, compile_books
@@ -230,14 +230,10 @@ class Rater:
         lists = events[np.isin(events["type"], (ACCOUNT_SUBSCRIBE, ACCOUNT_UNSUBSCRIBE))]
         longest = int(self._state.names.rows["len"].max(initial=0))
         words += len(lists) * (longest + int(lists["subject_len"].sum()) + len(lists))
-        rows = dict.fromkeys(("accounts", "sessions", "orders", "topups", "repeats"), window)
-        rows |= {
-            "names": 4 * window,
-            "counters": pieces * bounds.steps,
-            "lines": pieces,
-            "moneys": pieces,
-            "tallies": 3 * pieces,
-            "steps": pieces * (bounds.steps + 3),
+        rows = {
+            name: declared.growth.rows(window, pieces, pieces * bounds.steps)
+            for name, declared in DECLARED.items()
+            if any(declared.growth)
         }
         self._state.make_room(rows, words, texts)
         self._make_room(0)

@@ -1,50 +1,46 @@
 """Saving and loading state: what changed with every batch, a page of the rest now and then.
 
-A batch saves the rows that it touched as one compressed Arrow blob, the chunk "delta" with the
+A batch saves the rows that it touched as columns (rating/chunks.py), the chunk "delta" with the
 batch's number. Beside it, pages (ranges of slots of one table) are saved whole, one after the
 other, as many bytes of pages as of deltas. Once every page is newer than a delta, the delta is
 dropped. So a save costs what its batch changed, nothing ever stops to write the whole state, and
 what is stored stays within a small multiple of the state. Small deltas, as a quiet log gives by the
 thousand, are merged into one from time to time, so that a start has few to read. Loading applies all chunks in the order
 of their numbers; whatever is in a page already holds the deltas before it.
-Source: architecture decisions 2 and 4.
+Chunks of this version of the state and of earlier ones lie beside each other: what is loaded is
+upgraded (rating/upgrades.py), and what is saved is of this version.
+Source: architecture decisions 2, 4 and 9.
 """
 
 from __future__ import annotations
 
-import io
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from rating.chunks import TOTALS_NAME, Part, damaged, pack, unpack
 from rating.jit import int64, jit
 from rating.names import reindex
 from rating.schemas import StateChunk
-from rating.state import INDEXED, TABLES, TEXT_LENGTHS, TOTALS, TOTALS_AT, State
+from rating.state import DECLARED, INDEXED, TABLES, TOTALS, TOTALS_AT, State
 from rating.tables import append_text, clean, lengthened, make_index_room, unfielded
+from rating.upgrades import known_totals, upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from rating.state import Columns
     from rating.tables import Arena
 
 DELTA = "delta"
 PAGE_ROWS = 4096
 PAGE_COST_MIN_BYTES = 1 << 15  # so that a small state is not saved whole with every batch
-ARENA_OF = {
-    "names": "words",
-    "accounts": "texts",
-    "sessions": "texts",
-    "orders": "texts",
-    "topups": "texts",
-}
 SMALL_DELTA_BYTES = 1 << 16
 SMALL_DELTAS_MAX = 64  # then they become one
-WRITE_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+BLOCK_ROWS = 4096  # of which rows and columns fit the processor's cache
 
 
 @jit
@@ -59,58 +55,51 @@ def _gather_text(data: Any, at: Any, lengths: Any, gathered: Any, offsets: Any) 
         offsets[number + 1] = end
 
 
-def gather_text(data: NDArray[np.uint8], at: NDArray[Any], lengths: NDArray[np.int64]) -> pa.Array:
-    """Ranges of an arena as an Arrow array of strings."""
+def _gathered(
+    data: NDArray[np.uint8], at: NDArray[Any], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Ranges of an arena: where each begins and the last one ends, and their bytes."""
     gathered = np.empty(int(lengths.sum()), np.uint8)
     offsets = np.zeros(len(at) + 1, np.int64)
     _gather_text(data, at, lengths, gathered, offsets)
+    return offsets, gathered
+
+
+def gather_text(data: NDArray[np.uint8], at: NDArray[Any], lengths: NDArray[np.int64]) -> pa.Array:
+    """Ranges of an arena as an Arrow array of strings."""
+    offsets, gathered = _gathered(data, at, lengths)
     return pa.LargeStringArray.from_buffers(len(at), pa.py_buffer(offsets), pa.py_buffer(gathered))
 
 
-def _text_lengths(name: str, rows: NDArray[np.void]) -> NDArray[np.int64]:
+def _text_lengths(name: str, rows: Columns | NDArray[np.void]) -> NDArray[np.int64]:
     """How long each row's text is; 0 for freed rows, whose text may be gone."""
-    total = np.zeros(len(rows), np.int64)
-    for field in TEXT_LENGTHS[name]:
+    total = np.zeros(len(rows["live"]), np.int64)
+    for field in DECLARED[name].text:
         total += rows[field]
     return np.where(rows["live"] == 1, total, 0)
 
 
-def _table_batch(state: State, name: str, slots: NDArray[np.int32]) -> pa.RecordBatch:
-    """Rows of a table, with their slots and texts."""
+def _part(state: State, name: str, slots: NDArray[np.int32]) -> Part:
+    """Rows of a table as columns, with their slots and texts."""
+    declared = DECLARED[name]
     rows = state.table(name).copies(slots)
-    packed = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(rows.dtype.itemsize), len(rows), [None, pa.py_buffer(rows.view(np.uint8))]
+    columns = {field: np.ascontiguousarray(rows[field]) for field in declared.stored}
+    if not declared.arena:
+        return Part(name, columns, slots)
+    arena: Arena = getattr(state, declared.arena)
+    lengths = _text_lengths(name, columns)
+    return Part(name, columns, slots, _gathered(arena.data, rows["at"], lengths))
+
+
+def _pack(state: State, slots_of: dict[str, NDArray[np.int32]]) -> bytes:
+    """The totals and rows of some tables as one chunk's bytes."""
+    totals = {name: np.array([value], np.int64) for name, value in state.totals().items()}
+    return pack(
+        [
+            Part(TOTALS_NAME, totals, np.empty(0, np.int32)),
+            *(_part(state, name, slots) for name, slots in slots_of.items() if len(slots)),
+        ]
     )
-    columns: dict[str, Any] = {"slot": pa.array(slots), "row": packed}
-    if name in ARENA_OF:
-        arena: Arena = getattr(state, ARENA_OF[name])
-        columns["text"] = gather_text(arena.data, rows["at"], _text_lengths(name, rows)).cast(
-            pa.large_binary()
-        )
-    return pa.record_batch(columns)
-
-
-def _pack(state: State, parts: dict[str, NDArray[np.int32]]) -> bytes:
-    """The totals and rows of some tables as one blob: an Arrow stream for each, length first."""
-    blob = io.BytesIO()
-    totals = pa.record_batch({name: [value] for name, value in state.totals().items()})
-    for name, batch in [("totals", totals)] + [
-        (name, _table_batch(state, name, slots)) for name, slots in parts.items() if len(slots)
-    ]:
-        sink = pa.BufferOutputStream()
-        named = batch.replace_schema_metadata({"table": name, "dtype": _layout(name)})
-        with pa.ipc.new_stream(sink, named.schema, options=WRITE_OPTIONS) as writer:
-            writer.write_batch(named)
-        body = sink.getvalue()
-        blob.write(len(body).to_bytes(8, "little"))
-        blob.write(body)
-    return blob.getvalue()
-
-
-@cache
-def _layout(name: str) -> str:
-    """A row type as text, by which a later version recognises older rows."""
-    return repr(TABLES[name].descr if name in TABLES else list(TOTALS))
 
 
 class Saver:
@@ -222,70 +211,61 @@ class Saver:
 
 
 def load_state(chunks: Iterable[StateChunk]) -> State:
-    """The state that a partition's chunks hold."""
-    loaded = {name: _Loading(dtype) for name, dtype in TABLES.items()}
+    """The state that a partition's chunks hold, of whatever version each is.
+
+    Raises: StateUnreadable.
+    """
+    loaded = {name: _Loading(name) for name in TABLES}
     totals: dict[str, int] = {}
     for chunk in sorted(chunks, key=lambda chunk: chunk.seq):
-        for name, batch in _unpack(chunk.payload):
-            if name == "totals":
-                totals = {field: batch[field][0].as_py() for field in batch.schema.names}
-            else:
-                loaded[name].apply(batch)
+        version, parts = unpack(chunk.payload)
+        for part in parts:
+            if part.name == TOTALS_NAME:
+                found = {field: int(values[0]) for field, values in part.columns.items()}
+                totals = known_totals(found, version)
+            elif (columns := upgraded(part.name, part.columns, version)) is not None:
+                loaded[part.name].apply(part, columns)
     return _assemble(loaded, totals)
-
-
-def _unpack(payload: bytes) -> Iterable[tuple[str, pa.RecordBatch]]:
-    """The tables of one blob."""
-    at = 0
-    while at < len(payload):
-        size = int.from_bytes(payload[at : at + 8], "little")
-        body = memoryview(payload)[at + 8 : at + 8 + size]
-        at += 8 + size
-        with pa.ipc.open_stream(body) as reader:
-            name = reader.schema.metadata[b"table"].decode()
-            layout = reader.schema.metadata[b"dtype"].decode()
-            if layout != _layout(name):
-                msg = (
-                    f"the stored state's table {name} was written by another version of ratecast; "
-                    "finish the run with that version (--close), then change"
-                )
-                raise ValueError(msg)
-            for batch in reader:
-                yield name, batch
 
 
 class _Loading:
     """A table being filled from chunks: rows by slot, and where each row's text lies."""
 
-    def __init__(self, dtype: np.dtype[np.void]) -> None:
-        self.dtype = dtype
-        self.rows = np.zeros(0, dtype)
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows = np.zeros(0, TABLES[name])
         self.text_of = np.full(0, -1, np.int64)
         self.texts: list[NDArray[np.uint8]] = []
         self.text_bytes = 0
 
-    def apply(self, batch: pa.RecordBatch) -> None:
-        slots = batch["slot"].to_numpy()
-        high = int(slots.max()) + 1
+    def apply(self, part: Part, columns: Columns) -> None:
+        """Take rows over those that were in their slots. Raises: StateUnreadable."""
+        slots = part.slots
+        high = int(slots.max(initial=-1)) + 1
         if high > len(self.rows):
             self.rows = lengthened(self.rows, max(high, int(len(self.rows) * 1.5)))
             text_of = np.full(len(self.rows), -1, np.int64)
             text_of[: len(self.text_of)] = self.text_of
             self.text_of = text_of
-        packed = batch["row"].buffers()[1]
-        first = batch["row"].offset
-        whole = unfielded(self.dtype)
-        self.rows.view(whole)[slots] = np.frombuffer(packed, whole)[first : first + len(slots)]
-        if "text" in batch.schema.names:
-            column = batch["text"]
-            offsets = np.frombuffer(column.buffers()[1], np.int64)[
-                column.offset : column.offset + len(slots) + 1
-            ]
+        _put(self.rows, slots, columns)
+        if DECLARED[self.name].arena:
+            offsets, texts = part.text or (np.zeros(1, np.int64), np.empty(0, np.uint8))
+            if not np.array_equal(np.diff(offsets), _text_lengths(self.name, columns)):
+                raise damaged(f"texts of table {self.name} have not the lengths that it says")
             self.text_of[slots] = self.text_bytes + offsets[:-1] - offsets[0]
-            if offsets[-1] > offsets[0]:
-                text = np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
-                self.texts.append(text.copy())
-                self.text_bytes += len(text)
+            self.texts.append(texts[offsets[0] : offsets[-1]].copy())
+            self.text_bytes += int(offsets[-1] - offsets[0])
+
+
+def _put(rows: NDArray[np.void], slots: NDArray[np.int32], columns: Columns) -> None:
+    """Write columns as rows into their slots, block by block; what is not stored becomes 0."""
+    block = np.zeros(min(BLOCK_ROWS, len(slots)), rows.dtype)
+    whole = unfielded(rows.dtype)
+    for first in range(0, len(slots), BLOCK_ROWS):
+        part = slots[first : first + BLOCK_ROWS]
+        for field, values in columns.items():
+            block[field][: len(part)] = values[first : first + BLOCK_ROWS]
+        rows.view(whole)[part] = block[: len(part)].view(whole)
 
 
 @jit
@@ -304,9 +284,9 @@ def _assemble(loaded: dict[str, _Loading], totals: dict[str, int]) -> State:
         live = np.flatnonzero(loading.rows["live"] == 1)
         high = int(live[-1]) + 1 if len(live) else 0
         rows = loading.rows[:high]
-        if name in ARENA_OF:
+        if DECLARED[name].arena:
             lengths = _text_lengths(name, rows)
-            arena: Arena = getattr(state, ARENA_OF[name])
+            arena: Arena = getattr(state, DECLARED[name].arena)
             arena.make_room(int(lengths.sum()))
             data = np.concatenate(loading.texts) if loading.texts else np.empty(0, np.uint8)
             at = np.zeros(high, np.int64)

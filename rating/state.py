@@ -9,7 +9,8 @@ Source: spec sections 2, 4, 5, 6; architecture decision 4.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,17 @@ from rating.tables import (
 )
 from tariffs.blocks import Block, carray, pointer
 from tariffs.model import EVER_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    Columns = dict[str, NDArray[Any]]
+
+# Raised once for each release that changes a declaration below: docs/adr/0012-state-has-versions.md.
+STATE_VERSION = 2
+STATE_RELEASE = "0.2.0"  # the first release that reads this version
 
 UNSET_MS = EVER_MS
 HOUR_MS = 3_600_000
@@ -198,32 +210,99 @@ TOPUP = np.dtype(  # an id that was seen
     TOPUPS,
 ) = range(10)
 MATCHES = 11  # a table that is not kept: see rating/scratch.py
-TABLES = {
-    "names": NAME,
-    "accounts": ACCOUNT,
-    "sessions": SESSION,
-    "lines": LINE,
-    "moneys": MONEY,
-    "steps": STEP,
-    "tallies": TALLY,
-    "counters": COUNTER,
-    "orders": ORDER,
-    "topups": TOPUP,
-    "repeats": REPEAT,  # number REPEATS; see rating/repeats.py
+
+
+class Growth(NamedTuple):
+    """How many rows of a table one window of records can take.
+
+    a_record: for each record; a_piece: for each piece; a_step: for each counter that a piece moves.
+    """
+
+    a_record: int = 0
+    a_piece: int = 0
+    a_step: int = 0
+
+    def rows(self, records: int, pieces: int, steps: int) -> int:
+        """The rows that so many records, pieces of them and steps of those can take."""
+        return self.a_record * records + self.a_piece * pieces + self.a_step * steps
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """All that is said of a table of the state.
+
+    row: its fields by name and type; the first is `live`.
+    growth: what room a window of records needs.
+    text: a row's text is so many bytes: the sum of these fields. arena: where the texts lie.
+    is_indexed: rows are found by their key.
+    derived: fields that are not stored, since they are made again from the others.
+
+    What reads the state of earlier versions (rating/upgrades.py):
+    added: what a field holds in rows that were stored before it was there.
+    renamed: a field's name now, and before. dropped: fields that were stored once, and are forgotten.
+    steps: for a version, what makes the columns of that version of those of the version before.
+    """
+
+    row: np.dtype[np.void]
+    growth: Growth
+    text: tuple[str, ...] = ()
+    arena: str = ""
+    is_indexed: bool = False
+    derived: tuple[str, ...] = ()
+    added: Mapping[str, int] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    steps: Mapping[int, Callable[[Columns], Columns]] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The fields that are stored."""
+        own = {*self.derived, "at"} if self.arena else set(self.derived)
+        return tuple(name for name in self.row.names or () if name not in own)
+
+
+DECLARED = {
+    "names": Declaration(NAME, Growth(a_record=4), ("len",), "words", is_indexed=True),
+    "accounts": Declaration(
+        ACCOUNT,
+        Growth(a_record=1),
+        ("len",),
+        "texts",
+        is_indexed=True,
+        added={"out_of_bounds": 0},
+    ),
+    "sessions": Declaration(
+        SESSION,
+        Growth(a_record=1),
+        ("device_len", "session_len"),
+        "texts",
+        is_indexed=True,
+        derived=("due",),
+    ),
+    "lines": Declaration(LINE, Growth(a_piece=1)),
+    "moneys": Declaration(MONEY, Growth(a_piece=1)),
+    "steps": Declaration(STEP, Growth(a_piece=3, a_step=1)),
+    "tallies": Declaration(TALLY, Growth(a_piece=3)),
+    "counters": Declaration(COUNTER, Growth(a_step=1), is_indexed=True),
+    "orders": Declaration(
+        ORDER,
+        Growth(a_record=1),
+        ("len", "device_len"),
+        "texts",
+        is_indexed=True,
+        derived=("offer_row",),
+    ),
+    "topups": Declaration(TOPUP, Growth(a_record=1), ("len",), "texts", is_indexed=True),
+    "repeats": Declaration(REPEAT, Growth(a_record=1)),  # number REPEATS; see rating/repeats.py
 }
-assert tuple(TABLES)[REPEATS] == "repeats"
-# A row's text is so many bytes: the sum of these fields.
-# A row's text is so many bytes: the sum of these fields. All but those of names are of records'
-# own texts, which have at most TEXT_BYTES_MAX (rating/rater.py holds it), so 16 bits are enough.
+assert tuple(DECLARED)[REPEATS] == "repeats"
+# Texts but those of names are of records' own texts, which have at most TEXT_BYTES_MAX
+# (rating/rater.py holds it), so 16 bits are enough for their lengths.
 assert TEXT_BYTES_MAX < 2**16
-TEXT_LENGTHS = {
-    "names": ("len",),
-    "accounts": ("len",),
-    "sessions": ("device_len", "session_len"),
-    "orders": ("len", "device_len"),
-    "topups": ("len",),
-}
-INDEXED = ("names", "accounts", "sessions", "counters", "orders", "topups")
+DROPPED: tuple[str, ...] = ()  # tables and totals that were stored once, and are forgotten
+TABLES = {name: declared.row for name, declared in DECLARED.items()}
+TEXT_LENGTHS = {name: declared.text for name, declared in DECLARED.items() if declared.text}
+INDEXED = tuple(name for name, declared in DECLARED.items() if declared.is_indexed)
 
 WORDS = (MATCHES + 1) * TABLE_PLACES  # the arena of the names' texts; names are never freed
 TEXTS = WORDS + ARENA_PLACES  # the arena of all other texts

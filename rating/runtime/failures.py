@@ -42,6 +42,7 @@ def _known() -> tuple[type[Exception], ...]:
     from ingest.gateway.errors import GatewayError
     from ingest.log_names import LogError
     from rating.runtime.kafka_access import KafkaAccessError
+    from rating.upgrades import StateUnreadable
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
     from tariffs.errors import BookErrors
@@ -54,6 +55,7 @@ def _known() -> tuple[type[Exception], ...]:
         LogError,
         MappingError,
         ParquetError,
+        StateUnreadable,
         StoreError,
     )
     # These know Kafka's clients and are slow to load; where one was not loaded, it raised nothing.
