@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 QUOTED_CHARACTERS_MAX = 60  # Longer texts are cut in messages; nobody reads a page in an error.
 
@@ -18,6 +18,15 @@ class UnfitError(ValueError):
         super().__init__(f"{what}; {mend}")
         self.what = what
         self.mend = mend
+
+
+class UnknownNameError(UnfitError):
+    """A name that is none of those there are; `names` are looked through for what was meant."""
+
+    def __init__(self, what: str, name: str, names: Collection[str]) -> None:
+        super().__init__(what, "use a name that there is")
+        self.name = name
+        self.names = names
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,55 @@ def test_every_mistake_of_a_book_is_a_line() -> None:
     assert all(line.startswith("wrong.toml:") for line in lines)
 
 
+EXAMPLE = """
+[[example]]
+name = "an hour of premium"
+plan = "family"
+balance = "10"
+log = [{ watch = "cinema", from = 2026-03-06T17:00:00Z, to = 2026-03-06T18:00:00Z }]
+sums = { watched_s = 3600 }
+"""
+
+
+def test_the_examples_of_a_book_are_rated() -> None:
+    Path("book.toml").write_text(BOOK.read_text() + EXAMPLE * 3)
+    result = ratecast("tariffs", "check", "book.toml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("; examples: 3 of 3 hold\n")
+
+
+def test_an_example_that_does_not_hold_is_a_mistake() -> None:
+    book = BOOK.read_text()
+    false = EXAMPLE.replace("3600", "3599").replace("an hour", "less")
+    Path("book.toml").write_text(book + EXAMPLE + false)
+    line = (book + EXAMPLE).count("\n") + 2
+    told = "of all charges together, watched_s is 3600, expected 3599"
+    result = ratecast("tariffs", "check", "book.toml")
+    assert result.exit_code == 1
+    assert "is not sound" in result.stdout
+    assert result.stdout.endswith("; examples: 1 of 2 hold\n")
+    assert result.stderr.startswith(f'book.toml:{line}: [[example]] "less of premium": {told}; ')
+    result = ratecast("tariffs", "check", "--json", "book.toml")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, len(found["mistakes"]), found["mistakes"][0]["line"]) == (1, 1, line)
+    assert (found["books"][0]["examples"], found["books"][0]["examples_held"]) == (2, 1)
+
+
+def test_what_a_later_book_lost_is_a_warning() -> None:
+    older = BOOK.read_text()
+    newer = older.replace('id = "nordic-2026-01"', 'id = "later"')
+    newer = newer.replace("effective_from = 2026-01", "effective_from = 2026-02")
+    newer = newer.replace('id = "cup-final"', 'id = "cup"')
+    assert newer.count("cup-final") == 0
+    Path("later.toml").write_text(newer)
+    result = ratecast("tariffs", "check", BOOK, "later.toml")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Warning: later.toml:")
+    assert '"cup-final"' in result.stderr
+    found = json.loads(ratecast("tariffs", "check", "--json", BOOK, "later.toml").stdout)
+    assert [warning["file"] for warning in found["warnings"]] == ["later.toml"]
+
+
 def test_mistakes_are_json_for_a_program() -> None:
     Path("wrong.toml").write_text(BOOK.read_text().replace('"9.00"', "9.00"))
     result = ratecast("tariffs", "check", "--json", "wrong.toml")
