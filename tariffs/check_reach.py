@@ -67,7 +67,8 @@ def unreachable_rules(
             listing = _listing([rules[taker].id for taker in takers])
             what = f"no piece reaches it: {listing} them all"
             found.append((place, what, "move it up, narrow what is before it, or take it out"))
-        earlier.add(place, reach)
+        else:  # One that prices nothing takes nothing that those before it do not.
+            earlier.add(place, reach)
     return found
 
 

@@ -42,7 +42,7 @@ class Mistake:
     def __str__(self) -> str:
         """`file:line: table: what is wrong; how to mend it`, on one line."""
         table = f"{self.table}: " if self.table else ""
-        return f"{self.file}:{self.line}: {table}{self.what}; {self.mend}"
+        return printable(f"{self.file}:{self.line}: {table}{self.what}; {self.mend}")
 
     def as_json(self) -> dict[str, str | int]:
         """Write the same as a JSON object."""
@@ -72,4 +72,11 @@ def quote(text: str) -> str:
     if len(text) > QUOTED_CHARACTERS_MAX:
         text = text[:QUOTED_CHARACTERS_MAX] + "…"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in escaped) + '"'
+    return f'"{printable(escaped)}"'
+
+
+def printable(text: str) -> str:
+    r"""Write what no terminal shows, or what it would obey, as \n, \x1b or \u202e."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -10,6 +10,7 @@ import polars as pl
 
 from rating.runtime.figures import columns, count, money, watched
 from rating.schemas import OUTCOMES
+from tariffs.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,10 +84,7 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         "elapsed_s": round(summary.elapsed_s, 3),
         "counts": dict(summary.counts),
         "charges": dict(tally.charges),
-        "revenue": [
-            {"currency": name, "total": tally.total[name], "unfunded": tally.unfunded[name]}
-            for name in sorted(tally.total)
-        ],
+        "revenue": revenue_json(tally.total, tally.unfunded),
         "suspense": dict(tally.suspense),
         "signals": dict(tally.signals),
         "sessions_open": summary.sessions_open,
@@ -126,7 +124,7 @@ def as_text(summary: RunSummary) -> str:
         *law_lines(summary.laws),
     ]
     if summary.skipped:
-        lines += ["", f"Rated before, nothing new: {', '.join(summary.skipped)}"]
+        lines += ["", f"Rated before, nothing new: {', '.join(map(printable, summary.skipped))}"]
     return "\n".join(lines)
 
 
@@ -151,6 +149,14 @@ def revenue(total: Mapping[str, int], unfunded: Mapping[str, int]) -> list[tuple
         if unfunded.get(currency):
             rows.append(("  unfunded beside it", money(unfunded[currency])))
     return rows or [("revenue", "0")]
+
+
+def revenue_json(total: Mapping[str, int], unfunded: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The same for a program, in micro-units."""
+    return [
+        {"currency": currency, "total": total[currency], "unfunded": unfunded.get(currency, 0)}
+        for currency in sorted(total)
+    ]
 
 
 def law_lines(laws: Sequence[Law]) -> list[str]:

@@ -1,15 +1,17 @@
 """Tariff books: loaded, or refused with mistakes that each name a line; in time with their length.
 
 Books are those of the manual and of the golden tests with lines lost, repeated, swapped and cut,
-values put in the place of others, and blocks repeated until only a linear reader is done in time.
+values put in the place of others, and lines repeated so often that work which grows with the square
+of a book shows. Work is counted in lines of Python run, which no busy machine changes.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rating.runtime.proofs import failed_examples
 from tariffs.compare import warnings
@@ -19,11 +21,13 @@ from tariffs.show import show
 
 if TYPE_CHECKING:
     from random import Random
+    from types import FrameType
 
     from tariffs.model import Book
 
 ROOT = Path(__file__).parents[2]
-LARGE_BYTES = 400_000
+GROWN_BYTES = 20_000
+GROWTH_MAX = 3  # of work, where a book doubles
 BEATS_MAX = 2_000  # in the examples that are rated, for speed
 LONG = "ö" * 256
 VALUES = [
@@ -73,10 +77,12 @@ def fuzz(random: Random) -> None:
     """One book, spoiled in a few places or grown large."""
     text = random.choice(sound_books())
     if random.random() < 0.02:
-        text = grown(text, random)
-    else:
-        for _ in range(random.choice((0, 1, 1, 1, 2, 4, 8))):
-            text = spoiled(text, random)
+        once, twice = grown(text, random)
+        work, more_work = lines_run(once), lines_run(twice)
+        assert more_work < GROWTH_MAX * work, f"{work:,} lines grew to {more_work:,}"
+        return
+    for _ in range(random.choice((0, 1, 1, 1, 2, 4, 8))):
+        text = spoiled(text, random)
     check(text, random)
 
 
@@ -110,18 +116,41 @@ def spoiled(text: str, random: Random) -> str:
     return "\n".join(lines)
 
 
-def grown(text: str, random: Random) -> str:
-    """Repeat some lines of a book, each time with other digits, until it is large."""
+def grown(text: str, random: Random) -> tuple[str, str]:
+    """Repeat some lines of a book, often and twice as often, with or without other ids each time."""
     lines = text.split("\n")
     first = random.randrange(len(lines))
     block = "\n".join(lines[first : first + random.choice((1, 1, 2, 4, 10, 30))]) + "\n"
-    times = LARGE_BYTES // len(block)
+    times = GROWN_BYTES // len(block)
     if random.random() < 0.5:
         block = re.sub(r'"(?=[^"]*$)', '~"', block, flags=re.MULTILINE)
     if random.random() < 0.2:
         block = block.strip().replace("\n", ".") + random.choice((".", "[", "{a=", '"', "'"))
-    repeated = "".join(block.replace("~", str(number)) for number in range(times))
-    return "\n".join(lines[:first]) + "\n" + repeated + "\n".join(lines[first:])
+    head, tail = "\n".join(lines[:first]) + "\n", "\n".join(lines[first:])
+    repeated = [block.replace("~", str(number)) for number in range(2 * times)]
+    return head + "".join(repeated[:times]) + tail, head + "".join(repeated) + tail
+
+
+def lines_run(text: str) -> int:
+    """Load a text, and count the lines of Python that ran for it."""
+    count = 0
+
+    def counted(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        del frame, argument
+        count += event == "line"
+        return counted
+
+    before = sys.gettrace()
+    sys.settrace(counted)
+    try:
+        load_text(text, "fuzz")
+    except BookErrors as errors:
+        sys.settrace(before)
+        check_mistakes(errors, text)
+    finally:
+        sys.settrace(before)
+    return count
 
 
 def check(text: str, random: Random) -> None:
@@ -139,7 +168,7 @@ def check(text: str, random: Random) -> None:
         for example in examples_of(book)
         for entry in example.log
     )
-    if beats <= BEATS_MAX and len(text) < LARGE_BYTES:
+    if beats <= BEATS_MAX:
         examples, failed = failed_examples(book)
         assert all(str(mistake) for mistakes in failed for mistake in mistakes)
         assert len(failed) <= examples
