@@ -283,7 +283,7 @@ class Gatherer:
                 "account": pl.Series(names, dtype=pl.String),
                 "time": signals["time_ms"],
                 "order": [
-                    None if slot == NONE else self._order_texts(state, slot)[1] for slot in slots
+                    "" if slot == NONE else self._order_texts(state, slot)[1] for slot in slots
                 ],
                 "reason": [SIGNAL_REASONS[reason] for reason in signals["reason"].tolist()],
             },

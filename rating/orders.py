@@ -16,12 +16,15 @@ from rating.scratch import (
     HORIZON_MS,
     INSUFFICIENT_BALANCE,
     NO_REASON,
+    NOT_CANCELLABLE,
     NOT_ON_SALE,
     ORDER_ACCEPTED,
     ORDER_CANCEL_REJECTED,
     ORDER_CANCELLED,
     ORDER_DECLINED,
+    PLAYED,
     POSTINGS_LEN,
+    STARTED,
     UNKNOWN_OFFER,
     UNKNOWN_ORDER,
     UNKNOWN_PLAN,
@@ -205,11 +208,9 @@ def cancel(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> in
         return int64(DUPLICATES)
     terms = offers(b)[row.offer_row]
     time_ms = int64(event.time_ms)
-    allowed = (terms.cancel == BEFORE_START and time_ms < terms.starts_ms) or (
-        terms.cancel == BEFORE_PLAY and row.first_play_ms == UNSET_MS
-    )
-    if not allowed:
-        give_signal(s, ORDER_CANCEL_REJECTED, NO_REASON, account, order, time_ms)
+    rejected = _cancel_rejection(terms, row, time_ms)
+    if rejected != NO_REASON:
+        give_signal(s, ORDER_CANCEL_REJECTED, rejected, account, order, time_ms)
         return int64(APPLIED)
     row.status = CANCELLED
     touch(s, ORDERS, order)
@@ -221,6 +222,16 @@ def cancel(s: Any, b: Any, book: int, event: Any, text: Any, account: int) -> in
         limit = credit_limit(s, b, book, account)
         credit(s, account, int64(row.total_micros), limit, time_ms)
     return int64(APPLIED)
+
+
+@jit
+def _cancel_rejection(terms: Any, row: Any, time_ms: int) -> int:
+    """Give why an order cannot be cancelled at a time, or NO_REASON where it can."""
+    if terms.cancel == BEFORE_START:
+        return int64(NO_REASON if time_ms < terms.starts_ms else STARTED)
+    if terms.cancel == BEFORE_PLAY:
+        return int64(NO_REASON if row.first_play_ms == UNSET_MS else PLAYED)
+    return int64(NOT_CANCELLABLE)
 
 
 @jit

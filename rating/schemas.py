@@ -199,8 +199,8 @@ SIGNALS = pl.Schema(
         "type": pl.String,
         "account": pl.String,
         "time": pl.Int64,
-        "order": pl.String,  # null for balance signals
-        "reason": pl.String,  # null but for order.declined and order.cancel_rejected
+        "order": pl.String,  # "" for balance signals
+        "reason": pl.String,  # "" but for order.declined and order.cancel_rejected
     }
 )
 

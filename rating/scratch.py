@@ -80,8 +80,22 @@ SIGNAL_TYPES = (
     ORDER_CANCELLED,
     ORDER_CANCEL_REJECTED,
 ) = range(len(SIGNAL_TYPES))
-SIGNAL_REASONS = (None, "not_on_sale", "insufficient_balance")
-NO_REASON, NOT_ON_SALE, INSUFFICIENT_BALANCE = range(len(SIGNAL_REASONS))
+SIGNAL_REASONS = (
+    "",
+    "not_on_sale",
+    "insufficient_balance",
+    "started",
+    "played",
+    "not_cancellable",
+)
+(
+    NO_REASON,
+    NOT_ON_SALE,
+    INSUFFICIENT_BALANCE,
+    STARTED,
+    PLAYED,
+    NOT_CANCELLABLE,
+) = range(len(SIGNAL_REASONS))
 
 ENDED = np.dtype([("line", "<i4"), ("session", "<i4"), ("content", "<i4"), ("segment_ms", "<i8")])
 SUSPENDED = np.dtype([("event", "<i8"), ("reason", "u1")])

@@ -29,12 +29,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sinks.private_files import FOLDER_MODE, private
+from sinks.refs import with_refs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sinks.store import BillingStore, Kind
 
-FORMAT = 1
+FORMAT = 2
 READ_ROWS = 50_000
 WINDOW_ROWS = 250_000  # Held in memory at once.
 FILE_ROWS = 500_000  # A file with fewer rows is grown, one with more is left alone.
@@ -86,6 +89,7 @@ LAYOUTS: Mapping[Kind, Layout] = {
             *("seq", "charge_id", "type", "account", "device", "session", "content", "kind"),
             *("quality", "plan", "book", "rule", "start", "end", "slot", "local_hour"),
             *("watched_ms", "billed_ms", "free_ms", *AMOUNTS, "currency", "region", "segment"),
+            "ref",
         ),
         times=("start", "end", "slot", "segment"),
         money=AMOUNTS,
@@ -134,8 +138,8 @@ class Dataset:
             "last_charge": self.last_charge,
         }
         temporary = self.folder / TEMPORARY / STATE_FILE
-        with temporary.open("w") as file:
-            json.dump(content, file)
+        with private(temporary) as file:
+            file.write(json.dumps(content).encode())
             file.flush()
             os.fsync(file.fileno())
         _put_in_place(temporary, self.folder / STATE_FILE)
@@ -158,7 +162,7 @@ class Dataset:
         if not added:
             return 0
         if path is None:
-            where.mkdir(parents=True, exist_ok=True)
+            where.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             _sync_folder(where.parent)
             _sync_folder(self.folder)
             path = where / f"{kind}-{pc.min(rows['seq']).as_py():012d}.parquet"
@@ -171,7 +175,7 @@ class Dataset:
         """Put rows, sorted, in a file's place, and on the disk."""
         layout = LAYOUTS[kind]
         temporary = self.folder / TEMPORARY / path.name
-        with temporary.open("wb") as file:
+        with private(temporary) as file:
             pq.write_table(
                 rows.sort_by([(name, "ascending") for name in layout.sort]),
                 file,
@@ -220,7 +224,7 @@ def write_parquet(
 def _opened(store: BillingStore, folder: Path) -> Iterator[Dataset]:
     """Lock a dataset, check that it is this store's, and clear what a crash left behind."""
     _make_folder(folder)
-    with (folder / LOCK_FILE).open("w") as lock:
+    with private(folder / LOCK_FILE) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -239,7 +243,7 @@ def _make_folder(folder: Path) -> None:
     """Make a dataset's folder. Raises: ParquetError where there is something else."""
     if folder.exists() and not folder.is_dir():
         raise ParquetError(f"{folder}: this is a file; name a folder for the dataset")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
     held = {entry.name for entry in folder.iterdir()}
     if held - {LOCK_FILE, TEMPORARY} and STATE_FILE not in held:
         raise ParquetError(
@@ -351,7 +355,7 @@ def _table(kind: Kind, rows: pl.DataFrame, zones: Mapping[str, str]) -> pa.Table
     """Give rows in the types and columns of their kind's files."""
     layout = LAYOUTS[kind]
     if kind == "charges":
-        rows = rows.with_columns(_local_hour(rows, zones))
+        rows = with_refs(rows.with_columns(_local_hour(rows, zones)))
     rows = rows.select(layout.columns).with_columns(
         pl.col(layout.times).cast(pl.Datetime("ms", "UTC"))
     )

@@ -6,8 +6,10 @@ The operating system lets go of the lock when the program ends, however it ends.
 from __future__ import annotations
 
 import fcntl
+import os
 from typing import IO, TYPE_CHECKING, Self
 
+from sinks.private_files import FILE_MODE
 from sinks.store import StoreReadOnly
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class FileClaim:
         Raises: StoreReadOnly where the file cannot be made.
         """
         try:
-            file = path.open("ab")
+            file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, FILE_MODE), "ab")
         except OSError as error:
             raise StoreReadOnly(
                 f"{path}: the lock beside the store cannot be made ({error.strerror}); allow "

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
 from sinks import migrations
+from sinks.private_files import make_private
 from sinks.store import (
     NotAStore,
     StoreBusy,
@@ -135,6 +136,10 @@ def open_writer(path: Path) -> sqlite3.Connection:
     if not path.parent.is_dir():
         raise StoreMissing(f"{path}: the folder {path.parent} does not exist; make it first")
     with explained(path):
+        # SQLite gives the files beside it the mode of this one. Where it cannot be made, SQLite
+        # says why.
+        with suppress(OSError):
+            make_private(path)
         connection = connect(path, "rwc")
         with _closed_on_error(connection):
             if _schema_version(connection, path) == 0:

@@ -1,14 +1,19 @@
 """Rules that no piece can ever reach, because of their own conditions or of the rules before them.
 
-Each condition of a rule is a set of names, held as the bits of an integer; an absent condition is
--1, whose endless bits also stand for all the names that the book does not know. A rule is reported
-only where it is certain: time bands are told apart by their names alone, and earlier rules are
-taken singly, or together where each falls short in the same one condition.
+Each condition of a rule is a set of names; an absent one is None, which stands for all names, those
+that the book does not know too. A rule is reported only where it is certain: time bands are told
+apart by their names alone, and earlier rules are taken singly, or together where each falls short
+in the same one condition.
+
+A book may have a rule for every title, so the rules before one are looked up by the names that its
+conditions share with theirs, and the search is bounded: past NAMES_SOUGHT_MAX names in one plan, no
+more of its rules are reported.
 Source: spec section 4, steps 2 and 4.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tariffs.errors import quote
@@ -20,10 +25,14 @@ if TYPE_CHECKING:
     from tariffs.model import Rule
 
 TAKERS_SHOWN_MAX = 3
+NAMES_INDEXED_MAX = 32  # A rule with more names in a condition is not looked up by that one.
+NAMES_SOUGHT_MAX = 2_000_000
 NOTHING_HELD = "its `package` holds no content"
 CONTENT = 4  # place of the content in a _Reach, after kind, quality, band and region
 
-_Reach = tuple[int, ...]
+_Names = frozenset[str] | None
+_Reach = tuple[_Names, ...]
+"""What each condition of a rule lets through."""
 
 
 def unreachable_rules(
@@ -39,103 +48,174 @@ def unreachable_rules(
     Returns: the place of each such rule, what is wrong, and how to mend it.
     """
     sets = _Sets(rules, packages)
-    included = sets.packages(name for name in includes if name in packages)
+    included = sets.held(tuple(name for name in includes if name in packages))
     found = []
-    earlier: list[tuple[str, _Reach]] = []
+    earlier = _Earlier()
     for place, rule in enumerate(rules):
         if not trusted[place]:
             continue
         reach = sets.reach(rule)
-        left = (*reach[:CONTENT], reach[CONTENT] & ~included)
-        if not reach[CONTENT]:
+        content = reach[CONTENT]
+        left = (*reach[:CONTENT], sets.without(content, included))
+        if content is not None and not content:
             what = "none of its `content` is in its `package`" if rule.content else NOTHING_HELD
             found.append((place, what, "change the rule or the package"))
-        elif not left[CONTENT]:
+        elif left[CONTENT] is not None and not left[CONTENT]:
             what = "it prices nothing: all its contents are in packages that the plan includes"
             found.append((place, what, "take the rule out, or the package out of `includes`"))
-        elif takers := _takers(left, earlier):
-            what = f"no piece reaches it: {_listing(takers)} them all"
+        elif takers := earlier.takers(left):
+            listing = _listing([rules[taker].id for taker in takers])
+            what = f"no piece reaches it: {listing} them all"
             found.append((place, what, "move it up, narrow what is before it, or take it out"))
-        earlier.append((rule.id, reach))
+        else:  # One that prices nothing takes nothing that those before it do not.
+            earlier.add(place, reach)
     return found
 
 
 class _Sets:
-    """The values that a plan's rules name, numbered as bits."""
+    """The names that rules let through; what many rules share is made once."""
 
     def __init__(self, rules: Sequence[Rule], packages: Mapping[str, tuple[str, ...]]) -> None:
-        self.kinds = _bits(name for rule in rules for name in rule.kind or ())
-        self.qualities = _bits(name for rule in rules for name in rule.quality or ())
-        self.bands = _bits(name for rule in rules for name in rule.band or ())
-        self.regions = _region_bits(name for rule in rules for name in rule.region or ())
-        contents = [name for rule in rules for name in rule.content or ()]
-        for held in packages.values():
-            contents.extend(held)
-        self.contents = _bits(contents)
-        self.held = {name: _union(held, self.contents) for name, held in packages.items()}
+        self.packages = packages
+        self.regions = _regions_inside(name for rule in rules for name in rule.region or ())
+        self._held: dict[tuple[str, ...], frozenset[str]] = {}
+        self._without: dict[frozenset[str], frozenset[str]] = {}
 
-    def packages(self, names: Iterable[str]) -> int:
+    def held(self, names: tuple[str, ...]) -> frozenset[str]:
         """Unite the contents of some packages."""
-        return _union(names, self.held)
+        if names not in self._held:
+            self._held[names] = frozenset().union(*(self.packages[name] for name in names))
+        return self._held[names]
+
+    def without(self, contents: _Names, included: frozenset[str]) -> _Names:
+        """Take what the plan includes out of some contents."""
+        if contents is None or not included:
+            return contents
+        if contents not in self._without:
+            self._without[contents] = contents - included
+        return self._without[contents]
 
     def reach(self, rule: Rule) -> _Reach:
         """Work out what a rule's conditions let through."""
-        inside = -1 if rule.package is None else self.packages(rule.package)
-        return (
-            _union(rule.kind, self.kinds),
-            _union(rule.quality, self.qualities),
-            _union(rule.band, self.bands),
-            _union(rule.region, self.regions),
-            _union(rule.content, self.contents) & inside,
-        )
+        contents = None if rule.content is None else frozenset(rule.content)
+        if rule.package is not None:
+            inside = self.held(rule.package)
+            contents = inside if contents is None else contents & inside
+        regions = None
+        if rule.region is not None:
+            regions = frozenset().union(*(self.regions[name] for name in rule.region))
+        return (_names(rule.kind), _names(rule.quality), _names(rule.band), regions, contents)
 
 
-def _bits(names: Iterable[str]) -> dict[str, int]:
-    """Choose a bit for each name."""
-    return {name: 1 << place for place, name in enumerate(dict.fromkeys(names))}
+def _names(condition: tuple[str, ...] | None) -> _Names:
+    return None if condition is None else frozenset(condition)
 
 
-def _region_bits(names: Iterable[str]) -> dict[str, int]:
-    """For each region the bits of itself and of all named regions inside it."""
-    bits = _bits(names)
-    inside = dict(bits)
-    for name, bit in bits.items():
+def _regions_inside(names: Iterable[str]) -> dict[str, set[str]]:
+    """For each region itself and all named regions inside it."""
+    inside = {name: {name} for name in names}
+    for name in inside:
         for parent in region_parents(name):
             if parent in inside:
-                inside[parent] |= bit
+                inside[parent].add(name)
     return inside
 
 
-def _union(names: Iterable[str] | None, bits: Mapping[str, int]) -> int:
-    """Unite the names that a condition lets through."""
-    if names is None:
-        return -1
-    union = 0
-    for name in names:
-        union |= bits[name]
-    return union
+class _Group:
+    """Earlier rules that leave the same conditions open, found by the names in the others."""
+
+    def __init__(self) -> None:
+        self.all: list[int] = []
+        self.many: dict[int, list[int]] = defaultdict(list)  # by condition: not indexed by it
+        self.having: dict[tuple[int, str], list[int]] = defaultdict(list)
+
+    def add(self, place: int, reach: _Reach) -> None:
+        """Add a rule."""
+        self.all.append(place)
+        for condition, names in enumerate(reach):
+            if names is not None and len(names) <= NAMES_INDEXED_MAX:
+                for name in names:
+                    self.having[condition, name].append(place)
+            elif names is not None:
+                self.many[condition].append(place)
+
+    def candidates(self, left: _Reach, conditions: Iterable[int]) -> list[int]:
+        """Give the rules that share a name with `left` in one of its conditions: the rarest."""
+        fewest = self.all
+        for condition in conditions:
+            names = left[condition] or ()
+            if len(names) <= NAMES_INDEXED_MAX:
+                lists = [
+                    self.having[condition, name]
+                    for name in names
+                    if (condition, name) in self.having
+                ]
+                if len(self.many[condition]) + sum(map(len, lists)) < len(fewest):
+                    fewest = self.many[condition] + [place for each in lists for place in each]
+        return fewest
 
 
-def _takers(left: _Reach, earlier: Sequence[tuple[str, _Reach]]) -> list[str]:
-    """Find the earlier rules that take all a rule could match; none where something is left."""
-    together: list[list[str]] = [[] for _ in left]
-    rest = list(left)
-    for name, taken in earlier:
-        failing = -1
-        for place, wanted in enumerate(left):
-            if wanted & ~taken[place]:
-                if failing >= 0:
-                    break
-                failing = place
-        else:
+class _Earlier:
+    """The rules before one, grouped by which conditions they have."""
+
+    def __init__(self) -> None:
+        self.groups: dict[tuple[int, ...], _Group] = {}
+        self.reaches: dict[int, _Reach] = {}
+        self.names_left = NAMES_SOUGHT_MAX
+
+    def add(self, place: int, reach: _Reach) -> None:
+        """Add a rule."""
+        had = tuple(condition for condition, names in enumerate(reach) if names is not None)
+        self.groups.setdefault(had, _Group()).add(place, reach)
+        self.reaches[place] = reach
+
+    def takers(self, left: _Reach) -> list[int]:
+        """Find the rules that take all that one could match; none where something is left.
+
+        Only rules that are open wherever `left` is, and share a name with it wherever they are not,
+        can have a part in that.
+        """
+        candidates = {
+            place
+            for had, group in self.groups.items()
+            if all(left[condition] is not None for condition in had)
+            for place in group.candidates(left, had)
+        }
+        together: list[list[int]] = [[] for _ in left]
+        rest: list[set[str] | None] = [None for _ in left]
+        for place in sorted(candidates):
+            failing = self._failing(left, self.reaches[place])
+            if failing is None:
+                continue
             if failing < 0:
-                return [name]
-            if rest[failing] & taken[failing]:
-                rest[failing] &= ~taken[failing]
-                together[failing].append(name)
-                if not rest[failing]:
+                return [place]
+            wanted, taken = left[failing], self.reaches[place][failing]
+            assert wanted is not None, "an open condition fails in nothing"
+            assert taken is not None, "an open condition takes all"
+            still = rest[failing]
+            still = rest[failing] = set(wanted) if still is None else still
+            if not still.isdisjoint(taken):
+                still -= taken
+                together[failing].append(place)
+                if not still:
                     return together[failing]
-    return []
+        return []
+
+    def _failing(self, left: _Reach, taken: _Reach) -> int | None:
+        """Find the one condition in which a rule takes less; -1: none; None: more than one."""
+        failing = -1
+        for condition, (wanted, names) in enumerate(zip(left, taken, strict=True)):
+            if wanted is None or names is None:
+                continue  # Such rules are open where `left` is.
+            # More names are never within fewer, and to see that needs no look at them.
+            self.names_left -= len(wanted) if len(wanted) <= len(names) else 1
+            if self.names_left < 0:
+                return None
+            if not wanted <= names:
+                if failing >= 0:
+                    return None
+                failing = condition
+        return failing
 
 
 def _listing(names: Sequence[str]) -> str:

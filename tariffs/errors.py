@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 QUOTED_CHARACTERS_MAX = 60  # Longer texts are cut in messages; nobody reads a page in an error.
 
@@ -18,6 +18,15 @@ class UnfitError(ValueError):
         super().__init__(f"{what}; {mend}")
         self.what = what
         self.mend = mend
+
+
+class UnknownNameError(UnfitError):
+    """A name that is none of those there are; `names` are looked through for what was meant."""
+
+    def __init__(self, what: str, name: str, names: Collection[str]) -> None:
+        super().__init__(what, "use a name that there is")
+        self.name = name
+        self.names = names
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,7 @@ class Mistake:
     def __str__(self) -> str:
         """`file:line: table: what is wrong; how to mend it`, on one line."""
         table = f"{self.table}: " if self.table else ""
-        return f"{self.file}:{self.line}: {table}{self.what}; {self.mend}"
+        return printable(f"{self.file}:{self.line}: {table}{self.what}; {self.mend}")
 
     def as_json(self) -> dict[str, str | int]:
         """Write the same as a JSON object."""
@@ -63,4 +72,11 @@ def quote(text: str) -> str:
     if len(text) > QUOTED_CHARACTERS_MAX:
         text = text[:QUOTED_CHARACTERS_MAX] + "…"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in escaped) + '"'
+    return f'"{printable(escaped)}"'
+
+
+def printable(text: str) -> str:
+    r"""Write what no terminal shows, or what it would obey, as \n, \x1b or \u202e."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

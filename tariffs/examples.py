@@ -30,7 +30,8 @@ Row = dict[str, Any]
 
 ACCOUNT = "a"
 HEARTBEAT_MS = 60_000  # of a `watch`; sooner where the book's heartbeat timeout asks for it
-HEARTBEATS_MAX = 100_000
+HEARTBEATS_MAX = 100_000  # in one example
+ROWS_MAX = 200  # expected of one kind: more are for sums, and pairing takes the square of them
 BILL_DAY_MAX = 28
 
 
@@ -209,6 +210,9 @@ def _read_example(table: Table, step_ms: int) -> Example:
         table.report("`log` has no usage", 'write log = [{ watch = "…", from = …, to = … }]')
     log = [_read_entry(entry, step_ms) for entry in entries]
     _check_overlap(entries, log)
+    if sum(map(_beats, log)) > HEARTBEATS_MAX:
+        what = f"`log` takes more than {HEARTBEATS_MAX:,} heartbeats"
+        table.report(what, "watch for a shorter time", "log")
     example = Example(
         name=name,
         line=table.page.line_of(table.path),
@@ -249,6 +253,11 @@ def _start_ms(entry: Row | Watch) -> int:
     return entry.from_ms if isinstance(entry, Watch) else int(entry["time"])
 
 
+def _beats(entry: Row | Watch) -> int:
+    """How many usage records an entry is written out as, but for a stop."""
+    return (entry.to_ms - entry.from_ms) // entry.step_ms if isinstance(entry, Watch) else 1
+
+
 def _read_entry(table: Table, step_ms: int) -> Row | Watch:
     if "watch" in table:
         return _read_watch(table, step_ms)
@@ -280,9 +289,6 @@ def _read_watch(table: Table, step_ms: int) -> Watch:
     view = {"type": "view", "content": content, **_read_fields(table, _VIEW)}
     if not table.page.flawed(*table.path) and from_ms >= to_ms:
         table.report("`to` is not after `from`", "correct one of them", "to")
-    if (to_ms - from_ms) // step_ms > HEARTBEATS_MAX:
-        what = f"it takes more than {HEARTBEATS_MAX:,} heartbeats"
-        table.report(what, "watch for a shorter time", "to")
     table.close()
     return Watch(view, from_ms, to_ms, step_ms)
 
@@ -314,6 +320,8 @@ def _read_balances(table: Table) -> Row | None:
 
 def _read_rows(table: Table, key: str, columns: Mapping[str, Parse[Any]]) -> tuple[Row, ...] | None:
     tables = table.tables(key, key, f"{key} = [{{ … }}]")
+    if len(tables) > ROWS_MAX:
+        table.report(f"`{key}` has more than {ROWS_MAX} rows", "write `sums`, or less usage", key)
     if key not in table:
         return None
     return tuple(_read_row(row, columns) for row in tables)
@@ -409,10 +417,14 @@ def _row_differences(
 def _pairing(expected: Sequence[Row], actual: Sequence[Mapping[str, Any]]) -> dict[int, int]:
     """Actual place to expected place, as many as can be: Kuhn's augmenting paths."""
     pairs: dict[int, int] = {}
+    fitting = [
+        [number for number, row in enumerate(actual) if not _unlike(wanted, row)]
+        for wanted in expected
+    ]
 
     def place(wanted: int, tried: set[int]) -> bool:
-        for number, row in enumerate(actual):
-            if number not in tried and not _unlike(expected[wanted], row):
+        for number in fitting[wanted]:
+            if number not in tried:
                 tried.add(number)
                 if number not in pairs or place(pairs[number], tried):
                     pairs[number] = wanted

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BookErrors", "Mistake", "fingerprint", "load_books", "load_text"]
 
+KEY_PARTS_MAX = 64  # Reading a dotted key takes the square of its parts.
+BOOK_BYTES_MAX = 64 * 1024 * 1024
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{KEY_PARTS_MAX}}}")
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -111,6 +115,13 @@ def _read(text: str, source: str) -> tuple[Book | None, Page]:
 
 
 def _read_toml(text: str, source: str) -> tuple[Book | None, Page]:
+    if len(text) > BOOK_BYTES_MAX:
+        what = f"the file is larger than {BOOK_BYTES_MAX // 1024**2} MiB"
+        return _unreadable(source, 1, what, "give a tariff book; packages make long rules short")
+    if long_key := _LONG_KEY.search(text):
+        line = text.count("\n", 0, long_key.start()) + 1
+        what = f"a key has more than {KEY_PARTS_MAX} parts"
+        return _unreadable(source, line, what, "write it flat; a book needs few levels")
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError:

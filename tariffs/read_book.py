@@ -51,9 +51,22 @@ def read_book(top: Table, text: str) -> Book:
         text=text,
         source=top.page.file,
     )
+    _check_timeouts(session, book)
     head.close()
     session.close()
     return book
+
+
+def _check_timeouts(session: Table, book: Book) -> None:
+    """Doubt a session that closes before its next heartbeat has to come."""
+    if book.idle_ms < book.heartbeat_timeout_ms and not session.page.flawed("session"):
+        key = "idle_s" if "idle_s" in session else "heartbeat_timeout_s"
+        session.doubt(
+            f"a session is idle after {book.idle_ms / 1000:g} s, before the heartbeat timeout of "
+            f"{book.heartbeat_timeout_ms / 1000:g} s",
+            "let `idle_s` (default 300) be no less than `heartbeat_timeout_s` (default 90)",
+            key,
+        )
 
 
 def _read_tax(top: Table) -> tuple[tuple[str, int], ...]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from tariffs.model import OfferKind
+    from tariffs.reading import Parse
 
 HOUR_MS = UNIT_MS["hour"]
 KINDS = ("ppv", "rental", "est", "pass")
@@ -32,20 +33,21 @@ _price = values.amount(AMOUNT_MICROS_MAX)
 
 def read_offers(top: Table, packages: Collection[str]) -> tuple[Offer, ...]:
     """Read the offers of a book whose packages are known."""
+    package = values.known("package", packages)
     return tuple(
-        _read_offer(table, offer_id, packages)
+        _read_offer(table, offer_id, package)
         for table, offer_id in with_ids(top.tables("offers", "[[offers]]"), "offer")
     )
 
 
-def _read_offer(table: Table, offer_id: str, packages: Collection[str]) -> Offer:
+def _read_offer(table: Table, offer_id: str, known_package: Parse[str]) -> Offer:
     kind: OfferKind | None = table.need("kind", values.choice(*KINDS), None, '"ppv"')
     for key, kinds in OWN_KEYS.items():
         if key in table and kind is not None and kind not in kinds:
             mend = "take it out, or change `kind`"
             table.report(f"`{key}` is no key of a {kind} but of {', '.join(kinds)}", mend, key)
     content = table.many("content", values.name)
-    package = table.one("package", values.known("package", packages), None)
+    package = table.one("package", known_package, None)
     starts_ms = table.one("starts", values.instant_ms, None)
     ends_ms = table.one("ends", values.instant_ms, None)
     offer = Offer(

@@ -48,10 +48,10 @@ _large_amount = values.amount(AMOUNT_MICROS_MAX)
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What the plans of a book may refer to."""
+    """How the plans of a book name its packages and bands."""
 
-    packages: tuple[str, ...]
-    bands: tuple[str, ...]
+    package: Parse[str]
+    band: Parse[str]
 
 
 def read_plans(
@@ -60,7 +60,7 @@ def read_plans(
     """Read the plans of a book whose packages and bands are known."""
     if not top.values.get("plans"):
         top.report("there is no plan", "add [[plans]] with id, mode and [[plans.rules]]")
-    names = _Names(tuple(packages), tuple(bands))
+    names = _Names(values.known("package", packages), values.known("band", tuple(bands)))
     plans = []
     for table, plan_id in with_ids(top.tables("plans", "[[plans]]"), "plan"):
         rule_tables = table.tables("rules", "[[plans.rules]]")
@@ -72,12 +72,11 @@ def read_plans(
 
 def _read_plan(table: Table, plan_id: str, rules: tuple[Rule, ...], names: _Names) -> Plan:
     rule = values.known("rule", [rule.id for rule in rules if rule.id])
-    package = values.known("package", names.packages)
     plan = Plan(
         id=plan_id,
         mode=table.need("mode", values.choice("postpaid", "prepaid"), "postpaid", '"postpaid"'),
         credit_limit_micros=table.one("credit_limit", _large_amount, 0),
-        includes=table.many("includes", package) or (),
+        includes=table.many("includes", names.package) or (),
         rules=rules,
         allowances=_read_allowances(table, rule),
         discounts=_read_discounts(table, rule),
@@ -99,10 +98,10 @@ def _read_rule(table: Table, rule_id: str, names: _Names) -> Rule:
         id=rule_id,
         kind=table.one_or_many("kind", values.name),
         content=table.one_or_many("content", values.name),
-        package=table.one_or_many("package", values.known("package", names.packages)),
+        package=table.one_or_many("package", names.package),
         quality=table.one_or_many("quality", values.text),
         region=table.one_or_many("region", values.text),
-        band=table.one_or_many("band", values.known("band", names.bands)),
+        band=table.one_or_many("band", names.band),
         per=table.one("per", values.choice(*PERIODS), "segment"),
         counter=table.one("counter", values.name, rule_id),
         increment_ms=table.one("increment_s", values.span_ms(SECOND_MS, positive=True), 1),

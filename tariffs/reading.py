@@ -10,17 +10,18 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tariffs.errors import Mistake, UnfitError, quote
-from tariffs.values import describe, name, nearest
+from tariffs.errors import Mistake, UnfitError, UnknownNameError, quote
+from tariffs.values import describe, listing, name, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tariffs.toml_lines import Path
 
 T = TypeVar("T")
 INSIDE = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 Parse = Callable[[Any], T]
+SUGGESTIONS_MAX = 100  # Each looks through all names, so many would take longer than the reading.
 
 
 class Page:
@@ -36,6 +37,7 @@ class Page:
         self.mistakes: list[Mistake] = []
         self.doubts: list[Mistake] = []
         self._at_fault: set[Path] = set()
+        self._suggestions = 0
 
     @cached_property
     def _lines(self) -> Mapping[Path, int]:
@@ -51,6 +53,11 @@ class Page:
         """Note a mistake. Every table around it counts as flawed from then on."""
         self.mistakes.append(Mistake(self.file, self.line_of(path), table, what, mend))
         self._at_fault.update(path[:length] for length in range(len(path) + 1))
+
+    def suggest(self, word: str, names: Collection[str]) -> str:
+        """Say what to do about an unknown name; the first such are held against all known ones."""
+        self._suggestions += 1
+        return nearest(word, names) if self._suggestions <= SUGGESTIONS_MAX else listing(names)
 
     def doubt(self, path: Path, table: str, what: str, mend: str) -> None:
         """Note what can be rated by, but can hardly be meant."""
@@ -90,10 +97,10 @@ class Table:
         if not self.mute:
             self.page.report((*self.path, *keys), self.title, what, mend)
 
-    def doubt(self, what: str, mend: str) -> None:
-        """Note that this table can hardly be meant so."""
+    def doubt(self, what: str, mend: str, *keys: str | int) -> None:
+        """Note that this table, or a key in it, can hardly be meant so."""
         if not self.mute:
-            self.page.doubt(self.path, self.title, what, mend)
+            self.page.doubt((*self.path, *keys), self.title, what, mend)
 
     def _take(self, key: str) -> Any:
         self.known.append(key)
@@ -102,9 +109,12 @@ class Table:
     def _parse(self, parse: Parse[T], value: Any, placeholder: T, *keys: str | int) -> T:
         try:
             return parse(value)
+        except UnknownNameError as unknown:
+            mend = self.page.suggest(unknown.name, unknown.names)
+            self.report(f"`{keys[0]}` {unknown.what}", mend, *keys)
         except UnfitError as unfit:
             self.report(f"`{keys[0]}` {unfit.what}", unfit.mend, *keys)
-            return placeholder
+        return placeholder
 
     def one(self, key: str, parse: Parse[T], default: T) -> T:
         """Take an optional value."""
@@ -189,7 +199,7 @@ class Table:
         """Report every key that nobody took, with the known one nearest to it."""
         for key in self.values:
             if key not in self.known:
-                self.report(f"unknown key {quote(key)}", nearest(key, self.known), key)
+                self.report(f"unknown key {quote(key)}", self.page.suggest(key, self.known), key)
 
 
 def with_ids(

@@ -10,14 +10,11 @@ import difflib
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
-from zoneinfo import available_timezones
 
-import iso4217
-
-from tariffs import money
-from tariffs.errors import UnfitError, quote
+from tariffs import currencies, money, zones
+from tariffs.errors import UnfitError, UnknownNameError, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -28,9 +25,10 @@ DAY_MINUTES = 1440
 NAMES_SHOWN_MAX = 8
 LIKENESS_MIN = 0.65  # Below, suggestions become arbitrary.
 COMPARED_CHARACTERS_MAX = 200  # Looking for the nearest name is quadratic in the length.
+COMPARED_NAMES_MAX = 1_000  # More would take longer than reading the book.
+TEXT_BYTES_MAX = 512  # As of the texts in usage records, which they have to equal (section 1).
 INSTANT_MS_MIN = -62_135_510_400_000  # 0001-01-02; a day inside what a calendar can hold
 INSTANT_MS_MAX = 253_402_128_000_000  # 9999-12-30
-NO_TIMEZONES = {"localtime", "Factory"}  # Listed, but what they are depends on the machine.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CLOCK = re.compile(r"([0-9]{2}):([0-9]{2})")
 _ROUND_MAX = 10**18  # Integers beyond are described, not printed: Python refuses very long ones.
@@ -63,7 +61,7 @@ def _number_text(value: int | Decimal) -> str:
 
 def near_to(word: str, names: Collection[str]) -> str | None:
     """Find the known name nearest to a word, if any is near; case does not count."""
-    folded = {known.casefold(): known for known in names}
+    folded = {known.casefold(): known for known in islice(names, COMPARED_NAMES_MAX)}
     word = word.casefold()[:COMPARED_CHARACTERS_MAX]
     near = difflib.get_close_matches(word, folded, 1, LIKENESS_MIN)
     return folded[near[0]] if near else None
@@ -74,17 +72,27 @@ def nearest(word: str, names: Collection[str]) -> str:
     near = near_to(word, names)
     if near is not None:
         return f"did you mean {quote(near)}?"
+    return listing(names)
+
+
+def listing(names: Collection[str]) -> str:
+    """Say which names there are, the first of them where there are many."""
     if not names:
         return "there is none in the book"
-    shown = [quote(known) for known in names]
-    more = f" and {len(shown) - NAMES_SHOWN_MAX} more" if len(shown) > NAMES_SHOWN_MAX else ""
-    return f"use one of {', '.join(shown[:NAMES_SHOWN_MAX])}{more}"
+    shown = [quote(known) for known in islice(names, NAMES_SHOWN_MAX)]
+    more = f" and {len(names) - NAMES_SHOWN_MAX} more" if len(names) > NAMES_SHOWN_MAX else ""
+    return f"use one of {', '.join(shown)}{more}"
 
 
 def text(value: Any) -> str:
-    """Any text without control characters; the empty one too."""
+    """Take a text of at most 512 bytes without control characters; the empty one too."""
     if not isinstance(value, str):
         raise UnfitError(f"is {describe(value)}, not a text", 'write it in quotes: "…"')
+    size = len(value.encode())
+    if size > TEXT_BYTES_MAX:
+        raise UnfitError(
+            f"{quote(value)} has {size} bytes of UTF-8", f"use at most {TEXT_BYTES_MAX}"
+        )
     if _CONTROL.search(value):
         raise UnfitError(f"{quote(value)} has a control character", "take it out")
     return value
@@ -120,7 +128,7 @@ def choice(*words: str) -> Callable[[Any], Any]:
 
     def parse(value: Any) -> str:
         if text(value) not in words:
-            raise UnfitError(f"{quote(value)} is no word for this", nearest(value, words))
+            raise UnknownNameError(f"{quote(value)} is no word for this", value, words)
         return str(value)
 
     return parse
@@ -128,11 +136,12 @@ def choice(*words: str) -> Callable[[Any], Any]:
 
 def known(noun: str, names: Collection[str]) -> Callable[[Any], str]:
     """Take the name of something that the book has."""
+    there_are = dict.fromkeys(names)
 
     def parse(value: Any) -> str:
-        if name(value) not in names:
-            raise UnfitError(
-                f"names the {noun} {quote(value)}, which does not exist", nearest(value, names)
+        if name(value) not in there_are:
+            raise UnknownNameError(
+                f"names the {noun} {quote(value)}, which does not exist", value, there_are
             )
         return name(value)
 
@@ -252,33 +261,10 @@ def minute_of_day(value: Any) -> int:
 
 
 def currency(value: Any) -> str:
-    """Take an ISO 4217 code."""
-    code = name(value)
-    if code not in _currencies():
-        known_code = code.upper() if code.upper() in _currencies() else "SEK"
-        raise UnfitError(
-            f"{quote(code)} is not an ISO 4217 currency",
-            f"write its three capital letters, such as {quote(known_code)}",
-        )
-    return code
+    """Take an ISO 4217 code of money."""
+    return currencies.currency(name(value))
 
 
 def timezone(value: Any) -> str:
     """Take an IANA time zone."""
-    zone = name(value)
-    if zone not in _timezones():
-        near = near_to(zone, _timezones())
-        mend = f"did you mean {quote(near)}?" if near else 'write one such as "Europe/Stockholm"'
-        raise UnfitError(f"{quote(zone)} is not an IANA time zone", mend)
-    return zone
-
-
-@cache
-def _currencies() -> frozenset[str]:
-    return frozenset(currency.value for currency in iso4217.Currency)
-
-
-@cache
-def _timezones() -> tuple[str, ...]:
-    """Sorted, so that a suggestion does not depend on the order of a set."""
-    return tuple(sorted(available_timezones() - NO_TIMEZONES))
+    return zones.timezone(name(value))

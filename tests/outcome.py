@@ -76,9 +76,8 @@ class Outcome:
 def comparable(outcome: Outcome) -> dict[str, Any]:
     """All that two raters must agree on to the last digit.
 
-    Left out is what the spec leaves to each: the sentences of detail, why a cancellation was
-    rejected, in which order rows of different accounts come, and what else of a malformed record
-    could be read.
+    Left out is what the spec leaves to each: the sentences of detail, in which order rows of
+    different accounts come, and what else of a malformed record could be read.
     """
     records = [row for row in outcome.suspense if row["raw"] is not None]
     pieces = [row for row in outcome.suspense if row["raw"] is None]
@@ -106,8 +105,7 @@ def _suspended(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _signals(outcome: Outcome, account: str) -> list[tuple[Any, ...]]:
     return [
-        (row["type"], row["time"], row["order"])
-        + ((row["reason"],) if row["type"] == "order.declined" else ())
+        (row["type"], row["time"], row["order"], row["reason"])
         for row in outcome.signals
         if row["account"] == account
     ]

@@ -603,7 +603,8 @@ class ReferenceRater:
         before_start = term == "before_start" and starts is not None and time < starts
         before_play = term == "before_play" and order.first_play is None
         if not before_start and not before_play:
-            self._signal("order.cancel_rejected", account, time, order.id, term)
+            why = {"before_start": "started", "before_play": "played", "never": "not_cancellable"}
+            self._signal("order.cancel_rejected", account, time, order.id, why[term])
             return "applied"
         order.cancelled = True
         refund = order.charge | {amount: -order.charge[amount] for amount in AMOUNTS}
@@ -640,10 +641,10 @@ class ReferenceRater:
             self.suspense.append(row)
 
     def _signal(
-        self, type_: str, account: Account, time: int, order: str | None = None, reason: str = ""
+        self, type_: str, account: Account, time: int, order: str = "", reason: str = ""
     ) -> None:
         row = {"type": type_, "account": account.id, "time": time, "order": order}
-        self.signals.append(row | {"reason": reason or None})
+        self.signals.append(row | {"reason": reason})
 
 
 def find_plan(book: Book, plan_id: str) -> Plan | None:

@@ -26,7 +26,16 @@ from rating.runtime.commands.status import status
 from rating.runtime.commands.tariffs import tariffs
 from rating.runtime.commands.topics import topics
 from rating.runtime.commands.worker import worker
-from rating.runtime.failures import FAILED, INTERRUPTED, LAWLESS, is_law_broken, sentence
+from rating.runtime.failures import (
+    BROKEN_PIPE,
+    FAILED,
+    INTERRUPTED,
+    LAWLESS,
+    is_law_broken,
+    nobody_reads,
+    sentence,
+)
+from tariffs.errors import printable
 
 
 class Ratecast(click.Group):
@@ -54,10 +63,12 @@ class Ratecast(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
+            if nobody_reads(error):
+                raise click.exceptions.Exit(BROKEN_PIPE) from None
             said = sentence(error)
             if said is None:
                 raise
-            click.echo(f"Error: {said}", err=True)
+            click.echo("\n".join(map(printable, f"Error: {said}".split("\n"))), err=True)
             raise click.exceptions.Exit(LAWLESS if is_law_broken(error) else FAILED) from error
 
 

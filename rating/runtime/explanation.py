@@ -5,7 +5,7 @@ Source: spec section 4 for the steps; rating/steps.py for what is kept of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -14,7 +14,9 @@ from rating.runtime.figures import columns, money, watched
 from rating.runtime.standing import EPOCH
 from rating.schemas import CHARGES
 from rating.steps import STEPS, parse_steps
+from sinks.refs import with_refs
 from sinks.store import StoreError
+from tariffs.errors import printable
 from tariffs.load import load_text
 from tariffs.model import tax_percent_micros
 from tariffs.money import format_percent
@@ -46,7 +48,7 @@ def explain_charge(store: BillingStore, charge_id: str) -> Explanation:
         raise StoreError(
             f"{store.url}: there is no charge {charge_id}; `ratecast export charges` lists them"
         )
-    charge = found.row(0, named=True)
+    charge = with_refs(found).row(0, named=True)
     text = next(book.text for book in store.books() if book.id == charge["book"])
     return Explanation(charge, load_text(text, store.url), parse_steps(charge["steps"]))
 
@@ -55,7 +57,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
     """For a program: the charge as `ratecast export` gives it, and its steps."""
     fields = ("step", "id", "per", "period", "before", "after", "moved")
     return {
-        "charge": {name: explanation.charge[name] for name in CHARGES},
+        "charge": {name: explanation.charge[name] for name in (*CHARGES, "ref")},
         "segment": explanation.charge["segment"],
         "region": explanation.charge["region"],
         "steps": [dict(zip(fields, step, strict=True)) for step in explanation.steps],
@@ -64,6 +66,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
 
 def as_text(explanation: Explanation) -> str:
     """For a person."""
+    explanation = replace(explanation, charge=_shown(explanation.charge))
     charge = explanation.charge
     head = [
         ("what", _what(charge)),
@@ -82,11 +85,20 @@ def as_text(explanation: Explanation) -> str:
     )
 
 
+def _shown(charge: Mapping[str, Any]) -> dict[str, Any]:
+    """A charge whose texts a terminal shows as they are, since they come from others."""
+    return {
+        name: printable(value) if isinstance(value, str) else value
+        for name, value in charge.items()
+    }
+
+
 def _what(charge: Mapping[str, Any]) -> str:
     """Who did what."""
     quality = f", {charge['quality']}" if charge["quality"] else ""
     if charge["type"] != "usage":
-        return f"{charge['type']} by account {charge['account']} ({charge['kind']}{quality})"
+        order = f", order {charge['ref']}" if charge["ref"] else ""
+        return f"{charge['type']} by account {charge['account']} ({charge['kind']}{quality}){order}"
     return (
         f"account {charge['account']} watched {charge['content']} ({charge['kind']}{quality}) "
         f"on {charge['device']}, session {charge['session']}"

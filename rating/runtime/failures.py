@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
+from contextlib import suppress
 from typing import Final
 
 FAILED: Final = 1
@@ -12,6 +14,7 @@ UNREAD: Final = 3  # 2 is click's own, for a misused command
 LAWLESS: Final = 4
 UNCHARGED: Final = 5
 INTERRUPTED: Final = 130  # as a shell says for Ctrl-C
+BROKEN_PIPE: Final = 141  # as it says of a program that ends because nobody reads any more
 
 
 def sentence(error: Exception) -> str | None:
@@ -21,11 +24,31 @@ def sentence(error: Exception) -> str | None:
     """
     if is_law_broken(error):
         return f"a law of rating does not hold, so nothing of this batch was kept: {error}"
-    if isinstance(error, OSError) and error.errno != errno.EPIPE:
+    if isinstance(error, OSError):
         if error.filename is not None:
             return f"{os.fsdecode(error.filename)}: {error.strerror}"
         return error.strerror or str(error)
     return str(error) if isinstance(error, _known()) else None
+
+
+def nobody_reads(error: Exception) -> bool:
+    """Whether an error comes of an output whose reader went away, such as `head`.
+
+    A connection that broke is another matter, so the outputs themselves are asked. What is left in
+    them is thrown away, or Python would complain of it at its end.
+    """
+    if not isinstance(error, OSError) or error.errno != errno.EPIPE:
+        return False
+    outputs = select.poll()
+    for output in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or no file at all
+            outputs.register(output.fileno(), 0)
+    broken = [output for output, what in outputs.poll(0) if what & select.POLLERR]
+    for output in broken:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output)
+        os.close(nowhere)
+    return bool(broken)
 
 
 def is_law_broken(error: Exception) -> bool:

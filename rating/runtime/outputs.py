@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from rating.runtime.progress import Progress, shown_progress
+from sinks.private_files import private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,14 +31,15 @@ def opened_output(out: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(out).resolve()
+    path = Path(out)
     if path.exists() and not path.is_file():  # a device or a pipe stays what it is
         with path.open("wb") as plain, _compressed(plain, path.suffix) as stream:
             yield stream
         return
+    path = path.resolve()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as plain, _compressed(plain, path.suffix) as stream:
+        with private(part) as whole, _compressed(whole, path.suffix) as stream:
             yield stream
         part.replace(path)
     except OSError as error:

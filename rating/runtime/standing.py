@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,14 @@ import polars as pl
 
 from rating.runtime.audit import audit
 from rating.runtime.figures import columns, count, money, watched
-from rating.runtime.summary import counted, law_lines, laws_json, outcomes, revenue
+from rating.runtime.summary import (
+    counted,
+    law_lines,
+    laws_json,
+    outcomes,
+    revenue,
+    revenue_json,
+)
 
 if TYPE_CHECKING:
     from rating.runtime.summary import Law
@@ -45,13 +53,10 @@ def standing_of(store: BillingStore) -> Standing:
 def as_text(standing: Standing) -> str:
     """For a person."""
     holds = standing.holds
-    owed = holds.charges.group_by("currency").agg(pl.col("total", "unfunded").sum())
-    total = {currency: total for currency, total, _ in owed.iter_rows()}
-    unfunded = {currency: amount for currency, _, amount in owed.iter_rows()}
     rows = [
         *outcomes(holds.counts),
         *counted("charges", _sums(holds.charges, "type", "charges")),
-        *revenue(total, unfunded),
+        *revenue(*_revenue(holds)),
         *counted("suspense", _sums(holds.suspense, "reason", "rows")),
         *counted("signals", _sums(holds.signals, "type", "rows")),
         ("accounts", count(holds.accounts)),
@@ -96,6 +101,7 @@ def as_json(standing: Standing) -> dict[str, Any]:
             for book in standing.books
         ],
         "counts": dict(holds.counts),
+        "revenue": revenue_json(*_revenue(holds)),
         "charges": holds.charges.to_dicts(),
         "suspense": holds.suspense.to_dicts(),
         "signals": holds.signals.to_dicts(),
@@ -127,6 +133,15 @@ def _since(time_ms: int) -> str:
 def _sums(frame: pl.DataFrame, key: str, column: str) -> dict[str, int]:
     """Sums of a column by a key."""
     return dict(frame.group_by(key).agg(pl.col(column).sum()).iter_rows())
+
+
+def _revenue(holds: Summary) -> tuple[Counter[str], Counter[str]]:
+    """Total and unfunded of all charges, by currency."""
+    total, unfunded = Counter[str](), Counter[str]()
+    for row in holds.charges.iter_rows(named=True):
+        total[row["currency"]] += row["total"]
+        unfunded[row["currency"]] += row["unfunded"]
+    return total, unfunded
 
 
 def _balance_rows(standing: Standing) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import polars as pl
 
 from rating.runtime.figures import columns, count, money, watched
 from rating.schemas import OUTCOMES
+from tariffs.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,10 +92,7 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         "elapsed_s": round(summary.elapsed_s, 3),
         "counts": dict(summary.counts),
         "charges": dict(tally.charges),
-        "revenue": [
-            {"currency": name, "total": tally.total[name], "unfunded": tally.unfunded[name]}
-            for name in sorted(tally.total)
-        ],
+        "revenue": revenue_json(tally.total, tally.unfunded),
         "suspense": dict(tally.suspense),
         "signals": dict(tally.signals),
         "sessions_open": summary.sessions_open,
@@ -150,7 +148,8 @@ def said_passed_over(names: Sequence[str]) -> str:
 def listed(names: Sequence[str]) -> str:
     """Names with commas between them, the first of them where they are many."""
     more = len(names) - NAMES_LISTED_MAX
-    return ", ".join(names[:NAMES_LISTED_MAX]) + (f" and {count(more)} more" if more > 0 else "")
+    shown = map(printable, names[:NAMES_LISTED_MAX])
+    return ", ".join(shown) + (f" and {count(more)} more" if more > 0 else "")
 
 
 def outcomes(counts: Mapping[str, int]) -> list[tuple[str, str]]:
@@ -174,6 +173,14 @@ def revenue(total: Mapping[str, int], unfunded: Mapping[str, int]) -> list[tuple
         if unfunded.get(currency):
             rows.append(("  unfunded beside it", money(unfunded[currency])))
     return rows or [("revenue", "0")]
+
+
+def revenue_json(total: Mapping[str, int], unfunded: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The same for a program, in micro-units."""
+    return [
+        {"currency": currency, "total": total[currency], "unfunded": unfunded.get(currency, 0)}
+        for currency in sorted(total)
+    ]
 
 
 def law_lines(laws: Sequence[Law]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -12,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ import polars as pl
 import pytest
 import zstandard
 from click.testing import CliRunner, Result
+from stored import NOON_MS
 
 from rating.runtime.cli import main
+from rating.runtime.failures import nobody_reads, sentence
+from sinks.store import open_store
 
 ROOT = Path(__file__).parents[2]
 NORDIC = ROOT / "tests" / "golden" / "nordic"
@@ -51,6 +56,10 @@ def charges() -> list[dict[str, str]]:
     result = ratecast("export", "charges", "--format", "csv")
     assert result.exit_code == 0, result.output
     return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+def charges_without_refs() -> list[dict[str, str]]:
+    return [{name: row[name] for name in row if name != "ref"} for row in charges()]
 
 
 def in_golden_order(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -123,6 +132,55 @@ def test_every_mistake_of_a_book_is_a_line() -> None:
     assert all(line.startswith("wrong.toml:") for line in lines)
 
 
+EXAMPLE = """
+[[example]]
+name = "an hour of premium"
+plan = "family"
+balance = "10"
+log = [{ watch = "cinema", from = 2026-03-06T17:00:00Z, to = 2026-03-06T18:00:00Z }]
+sums = { watched_s = 3600 }
+"""
+
+
+def test_the_examples_of_a_book_are_rated() -> None:
+    Path("book.toml").write_text(BOOK.read_text() + EXAMPLE * 3)
+    result = ratecast("tariffs", "check", "book.toml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("; examples: 3 of 3 hold\n")
+
+
+def test_an_example_that_does_not_hold_is_a_mistake() -> None:
+    book = BOOK.read_text()
+    false = EXAMPLE.replace("3600", "3599").replace("an hour", "less")
+    Path("book.toml").write_text(book + EXAMPLE + false)
+    line = (book + EXAMPLE).count("\n") + 2
+    told = "of all charges together, watched_s is 3600, expected 3599"
+    result = ratecast("tariffs", "check", "book.toml")
+    assert result.exit_code == 1
+    assert "is not sound" in result.stdout
+    assert result.stdout.endswith("; examples: 1 of 2 hold\n")
+    assert result.stderr.startswith(f'book.toml:{line}: [[example]] "less of premium": {told}; ')
+    result = ratecast("tariffs", "check", "--json", "book.toml")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, len(found["mistakes"]), found["mistakes"][0]["line"]) == (1, 1, line)
+    assert (found["books"][0]["examples"], found["books"][0]["examples_held"]) == (2, 1)
+
+
+def test_what_a_later_book_lost_is_a_warning() -> None:
+    older = BOOK.read_text()
+    newer = older.replace('id = "nordic-2026-01"', 'id = "later"')
+    newer = newer.replace("effective_from = 2026-01", "effective_from = 2026-02")
+    newer = newer.replace('id = "cup-final"', 'id = "cup"')
+    assert newer.count("cup-final") == 0
+    Path("later.toml").write_text(newer)
+    result = ratecast("tariffs", "check", BOOK, "later.toml")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Warning: later.toml:")
+    assert '"cup-final"' in result.stderr
+    found = json.loads(ratecast("tariffs", "check", "--json", BOOK, "later.toml").stdout)
+    assert [warning["file"] for warning in found["warnings"]] == ["later.toml"]
+
+
 def test_mistakes_are_json_for_a_program() -> None:
     Path("wrong.toml").write_text(BOOK.read_text().replace('"9.00"', "9.00"))
     result = ratecast("tariffs", "check", "--json", "wrong.toml")
@@ -180,7 +238,7 @@ def test_the_nordic_evening_is_rated_to_the_last_digit() -> None:
     assert summary["sessions_open"] == 0
     assert all(law["holds"] for law in summary["laws"])
     with (NORDIC / "charges.csv").open() as golden:
-        assert in_golden_order(charges()) == list(csv.DictReader(golden))
+        assert in_golden_order(charges_without_refs()) == list(csv.DictReader(golden))
 
 
 def test_a_summary_can_be_read_by_a_person() -> None:
@@ -213,7 +271,7 @@ def test_a_log_that_grows_in_any_batches_gives_the_same_charges() -> None:
     log.write_bytes(b"".join(lines))
     assert rated("--batch", "100", "--close", log)["counts"]["records"] == 262
     with (NORDIC / "charges.csv").open() as golden:
-        assert in_golden_order(charges()) == list(csv.DictReader(golden))
+        assert in_golden_order(charges_without_refs()) == list(csv.DictReader(golden))
 
 
 def test_standard_input_is_a_log() -> None:
@@ -272,7 +330,7 @@ def test_a_damaged_log_is_rated_as_far_as_it_goes_and_exits_with_3() -> None:
     log.write_bytes(packed)
     rated("--close", log)
     with (NORDIC / "charges.csv").open() as golden:
-        assert in_golden_order(charges()) == list(csv.DictReader(golden))
+        assert in_golden_order(charges_without_refs()) == list(csv.DictReader(golden))
 
 
 def test_a_store_that_does_not_add_up_exits_with_4() -> None:
@@ -313,6 +371,62 @@ def test_an_interrupted_run_says_so_and_exits_with_130() -> None:
     assert b"Interrupted. What was committed is kept" in said
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "charges"],
+        ["export", "charges", "--format", "csv", "--out", "/dev/stdout"],
+        ["status"],
+        ["tariffs", "show", str(BOOK)],
+        ["explain", "0dfadad1-49c7-52f3-90d4-a13b79ed42e6"],
+        ["simulate", "--households", "20", "--hours", "0.5"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_reader_that_goes_away_ends_a_command_quietly(words: list[str]) -> None:
+    rated("--close", LOG)
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run(
+        [sys.executable, "-c", "from rating.runtime.cli import main; main()", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_another_broken_connection_is_an_error() -> None:
+    assert not nobody_reads(BrokenPipeError(errno.EPIPE, "Broken pipe"))
+    assert sentence(BrokenPipeError(errno.EPIPE, "Broken pipe")) == "Broken pipe"
+
+
+def test_what_holds_charges_is_not_for_all_to_read() -> None:
+    before = os.umask(0)
+    try:
+        rated("--close", "--parquet", "lake", LOG)
+        assert ratecast("export", "charges", "--format", "csv", "--out", "c.csv").exit_code == 0
+        with open_store("ratecast.db") as store:
+            claim = store.claim("a")
+            beside = [path.name for path in Path().glob("ratecast.db*")]
+            assert sorted(beside) == [
+                *("ratecast.db", "ratecast.db-shm", "ratecast.db-wal", "ratecast.db.a.lock")
+            ]
+            assert claim is not None
+            modes = {path: path.stat().st_mode & 0o777 for path in Path().rglob("*")}
+        files = {str(path): oct(mode) for path, mode in modes.items() if path.is_file()}
+        assert len(files) > 7
+        assert set(files.values()) == {"0o640"}
+        assert modes[Path("lake")] == 0o750
+        os.umask(0o077)
+        rated("--close", "--store", "narrow.db", LOG)
+        assert Path("narrow.db").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
 # --- what the store holds -----------------------------------------------------------------------
 
 
@@ -334,6 +448,52 @@ def test_status_can_be_read_by_a_person() -> None:
     text = ratecast("status").stdout
     assert "nordic-2026-01  SEK, Europe/Stockholm, from 2026-01-01 00:00:00 UTC" in text
     assert "prepaid balances, SEK               4.60" in text
+
+
+def test_a_purchase_is_explained_with_its_order() -> None:
+    rated("--close", LOG)
+    (bought,) = (row for row in charges() if row["type"] == "purchase")
+    assert bought["ref"]
+    shown = ratecast("explain", bought["charge_id"]).stdout
+    assert f", order {bought['ref']}\n" in shown
+    told = json.loads(ratecast("explain", bought["charge_id"], "--json").stdout)
+    assert told["charge"]["ref"] == bought["ref"]
+
+
+def test_export_takes_local_dates_and_says_what_it_cannot_take() -> None:
+    rated("--close", LOG)
+    starts = sorted(int(row["start"]) for row in charges())
+    assert ratecast("export", "charges", "--to", "2026-03-06").stdout == ""
+    day = ratecast("export", "charges", "--from", "2026-03-06", "--to", "2026-03-07", "--readable")
+    assert len(day.stdout.splitlines()) == len(starts)
+    assert '"start":"2026-03-06T1' in day.stdout
+    middle = datetime.fromtimestamp(starts[3] / 1000, UTC).isoformat()
+    late = ratecast("export", "charges", "--from", middle).stdout.splitlines()
+    assert len(late) == len([start for start in starts if start >= starts[3]])
+    for words, said in (
+        (["charges", "--from", "yesterday"], "'yesterday' is no time"),
+        (["charges", "--to", "2026-03-06T12:00"], "has no zone"),
+        (["charges", "--from", "0001-01-01"], "at the end of the calendar"),
+        (["charges", "--spreadsheet"], "add --format csv"),
+        (["orders", "--rule", "x"], "--rule is about charges"),
+        (["balances", "--from", "2026-03-06"], "balances are those of now"),
+    ):
+        result = ratecast("export", *words)
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
+def test_an_id_cannot_steer_a_terminal() -> None:
+    view = {"type": "view", "account": "a\x1b[2J\n  total  0.00", "device": "d", "session": "s"}
+    view |= {"content": "cinema", "kind": "channel", "quality": "h\u202e\x9b"}
+    lines = [{**view, "time": NOON_MS + n * 60_000, "state": "playing"} for n in range(3)]
+    opened = {"type": "account.open", "time": NOON_MS, "account": view["account"], "plan": "family"}
+    Path("log.ndjson").write_text("".join(json.dumps(line) + "\n" for line in [opened, *lines]))
+    rated("--close", "log.ndjson")
+    (charge,) = charges()
+    shown = ratecast("explain", charge["charge_id"]).stdout
+    assert r"account a\x1b[2J\n  total  0.00 watched cinema (channel, h\u202e\x9b)" in shown
+    assert shown.replace("\n", "").isprintable()
 
 
 def test_a_charge_is_explained_step_by_step() -> None:

@@ -117,6 +117,6 @@ def test_any_other_text_is_loaded_or_told(text: str) -> None:
 def test_a_random_book_written_as_toml_is_read_as_it_was_meant(seed: int) -> None:
     world = random_world(seed)
     for book, text in zip(world.books, world.texts, strict=True):
-        loaded = load_text(text)
+        loaded = load_text(text, strict=False)
         assert replace(loaded, text="", source="") == replace(book, text="", source="")
         assert fingerprint(loaded) == fingerprint(book)

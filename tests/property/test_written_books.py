@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_loading_gives_back_what_was_written(seed: int) -> None:
     world = random_world(seed)
     for book, text in zip(world.books, world.texts, strict=True):
-        loaded = load_text(text, f"{book.id}.toml")
+        loaded = load_text(text, f"{book.id}.toml", strict=False)
         assert replace(loaded, text="", source="") == book
         assert (loaded.text, loaded.source) == (text, f"{book.id}.toml")
 
@@ -28,4 +28,6 @@ def test_books_load_in_the_order_in_which_they_come_into_force(tmp_path: Path) -
     paths = [tmp_path / f"{number}.toml" for number in range(3)]
     for path, text in zip(paths, reversed(world.texts), strict=True):
         path.write_text(text, encoding="utf-8")
-    assert [book.id for book in load_books(paths)] == [book.id for book in world.books]
+    assert [book.id for book in load_books(paths, strict=False)] == [
+        book.id for book in world.books
+    ]

@@ -28,7 +28,7 @@ from stored import HOUR_MS, NOON_MS
 
 from rating.schemas import SourcePosition, StateChunk
 from sinks import migrations, postgres, postgres_server
-from sinks.export import export
+from sinks.export import Style, export
 from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
 from sinks.postgres_server import shown_url
 from sinks.store import (
@@ -193,7 +193,7 @@ def test_a_month_that_was_taken_out_ends_no_reading(store: BillingStore, postgre
     assert store.charges_after(0, 9, upto_seq=3).is_empty()
     run_sql(postgres_url, "ALTER TABLE ratecast.charges DETACH PARTITION ratecast.charges_2026_04")
     written = BytesIO()
-    assert export(store, "charges", "ndjson", written) == 0
+    assert export(store, "charges", Style("ndjson"), written) == 0
 
 
 def test_a_new_month_waits_for_no_reader(store: BillingStore, postgres_url: str) -> None:

@@ -412,6 +412,7 @@ def test_before_start(rate: RateLog, time: int, allowed: bool) -> None:
     outcome = rate([selling(offer)], lines)
     last = "order.cancelled" if allowed else "order.cancel_rejected"
     assert signal_types(outcome) == ["order.accepted", last]
+    assert outcome.signals[-1]["reason"] == ("" if allowed else "started")
     assert [row["type"] for row in outcome.charges].count("refund") == allowed
 
 
@@ -423,6 +424,7 @@ def test_before_play(rate: RateLog) -> None:
     assert signal_types(before) == ["order.accepted", "order.cancelled"]
     after = rate([selling(offer)], [purchased(T), *played, cancelled(T)])
     assert signal_types(after) == ["order.accepted", "order.cancel_rejected"]
+    assert [row["reason"] for row in after.signals] == ["", "played"]
 
 
 def test_never_is_never(rate: RateLog) -> None:
@@ -430,6 +432,7 @@ def test_never_is_never(rate: RateLog) -> None:
     rejected = "order.cancel_rejected"
     assert signal_types(outcome) == ["order.accepted", rejected, rejected]
     assert {row["order"] for row in outcome.signals} == {"o1"}
+    assert [row["reason"] for row in outcome.signals] == ["", *["not_cancellable"] * 2]
     assert outcome.counts["applied"] == 3
 
 

@@ -81,8 +81,8 @@ def test_balance_signals_are_about_the_account(rate: RateLog) -> None:
     # The heartbeat of 12:12 proves what the balance cannot pay; its time is the signal's. From
     # 12:12 to 12:14 is 0.20 of the 50.30, so the purchase of 50.00 leaves 0.10.
     assert signals(rate, lines) == [
-        ("balance.exhausted", "anna", 12, None),
-        ("balance.restored", "anna", 13, None),
+        ("balance.exhausted", "anna", 12, ""),
+        ("balance.restored", "anna", 13, ""),
         ("order.accepted", "anna", 15, "o1"),
         ("order.cancelled", "anna", 16, "o1"),
     ]
@@ -96,7 +96,7 @@ def test_each_account_has_its_own(rate: RateLog) -> None:
         topped_up(T + MINUTE_MS, "1.00", account="bo"),
     ]
     assert signals(rate, lines) == [
-        ("balance.exhausted", "anna", 1, None),
-        ("balance.exhausted", "bo", 1, None),
-        ("balance.restored", "bo", 1, None),
+        ("balance.exhausted", "anna", 1, ""),
+        ("balance.exhausted", "bo", 1, ""),
+        ("balance.restored", "bo", 1, ""),
     ]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tariffs.check_reach import unreachable_rules
+from tariffs.check_reach import NAMES_SOUGHT_MAX, _Earlier, _Sets, unreachable_rules
 from tariffs.load import BookErrors, load_text
 from tariffs.model import Price, Rule, region_parents
 
@@ -185,6 +185,26 @@ def test_mistakes_elsewhere_do_not_make_a_rule_unreachable() -> None:
     with pytest.raises(BookErrors) as caught:
         load_text(head + spoiled + narrow)
     assert len(caught.value.mistakes) == 1
+
+
+def test_a_rule_a_title_and_rules_for_all_of_them_are_checked_by_looking_names_up() -> None:
+    """Of ten thousand rules none is held against more than the few that share a name with it."""
+    titles = [rule(f"t{number}", content=f"t{number}", kind="vod") for number in range(10_000)]
+    qualities = [rule(f"q{number}", quality=f"q{number}") for number in range(1_000)]
+    earlier = _Earlier()
+    sets = _Sets([*titles, *qualities], {})
+    for place, each in enumerate([*titles, *qualities]):
+        assert earlier.takers(sets.reach(each)) == []
+        earlier.add(place, sets.reach(each))
+    assert NAMES_SOUGHT_MAX - earlier.names_left < 2 * len(titles)
+
+
+def test_a_search_that_would_take_too_long_reports_no_more() -> None:
+    wide = tuple(f"c{number}" for number in range(1_500))
+    rules = [Rule(str(n), FREE, content=(f"x{n}", *wide)) for n in range(200)]
+    taken = [Rule("taken", FREE, content=wide), *rules, Rule("late", FREE, content=wide)]
+    found = unreachable_rules(taken, [True] * len(taken), (), PACKAGES)
+    assert {taken[place].id for place, _, _ in found} <= {"late"}
 
 
 def test_ten_thousand_contents_and_five_hundred_rules_are_checked() -> None:

@@ -164,7 +164,11 @@ LATER = "{ watch = 'd', from = 2026-03-06T12:59:00Z, to = 2026-03-06T13:30:00Z }
         ),
         (
             f'name = "e"\nlog = [{WATCH.replace("2026-03-06T13", "2027-03-06T13")}]\nsums = {{}}',
-            ["it takes more than 100,000 heartbeats; watch for a shorter time"],
+            ["`log` takes more than 100,000 heartbeats; watch for a shorter time"],
+        ),
+        (
+            f'name = "e"\nlog = [{WATCH}]\nsignals = [{", ".join(["{}"] * 201)}]',
+            ["`signals` has more than 200 rows; write `sums`, or less usage"],
         ),
         (
             f'name = "e"\nlog = [{WATCH}]\nregion = "SE"\nbill_day = 29\nsums = {{}}',

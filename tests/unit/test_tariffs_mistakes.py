@@ -128,5 +128,39 @@ def test_a_message_stays_on_one_line_whatever_the_name() -> None:
     assert found.startswith('22: [[plans]] "family": `mode` "pre\\u2028paid"')
 
 
+def test_a_text_is_as_long_as_those_of_usage_records_at_most() -> None:
+    longest = "ö" * 256
+    load_text(BOOK.replace('id = "second"', f'id = "{longest}"'))
+    (found,) = mistakes_of(BOOK.replace('id = "second"', f'id = "{longest}x"'))
+    shown = "ö" * QUOTED_CHARACTERS_MAX
+    assert found.endswith(f': `id` "{shown}…" has 513 bytes of UTF-8; use at most 512')
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (f"\n{'.'.join(['a'] * 80_000)} = 1", "2: a key has more than 64 parts"),
+        (
+            "\n\n[" + """ . 'a b' . "c" . """.join(["a"] * 40) + "]",
+            "3: a key has more than 64 parts",
+        ),
+        ("#" * (64 * 1024 * 1024 + 1), "1: the file is larger than 64 MiB"),
+    ],
+    ids=["dotted", "header", "large"],
+)
+def test_what_takes_longer_to_read_than_it_is_long_is_not_read(text: str, what: str) -> None:
+    (found,) = mistakes_of(text)
+    assert found.split(";")[0] == what
+
+
+def test_after_a_hundred_unknown_names_no_more_are_looked_for() -> None:
+    rules = "".join(f'[[plans.rules]]\nid = "r{n}"\npackage = "basix"\n' for n in range(101))
+    text = HEAD + '[[plans]]\nid = "p"\nmode = "prepaid"\n' + rules
+    told = [line for line in mistakes_of(text) if "basix" in line]
+    assert len(told) == 101
+    assert told[99].endswith('which does not exist; did you mean "basic"?')
+    assert told[100].endswith('which does not exist; use one of "basic", "premium"')
+
+
 def test_a_mistake_outside_all_tables_names_none() -> None:
     assert str(Mistake("f", 3, "", "this", "do that")) == "f:3: this; do that"
