@@ -329,7 +329,8 @@ class Links:
 
 def open_reader(url: str) -> Links:
     """Open a store for reading. Raises: StoreError."""
-    links = Links(partial(Link, url, {"default_transaction_read_only": "on"}))
+    settings = {"default_transaction_read_only": "on", "lock_timeout": str(LOCK_TIMEOUT_MS)}
+    links = Links(partial(Link, url, settings))
     with _closed_on_error(links), links.transaction() as connection:
         version = _schema_version(connection, links.place)
         if version is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 FAILED: Final = 1
 UNREAD: Final = 3  # 2 is click's own, for a misused command
@@ -25,6 +25,15 @@ def sentence(error: Exception) -> str | None:
             return f"{os.fsdecode(error.filename)}: {error.strerror}"
         return error.strerror or str(error)
     return str(error) if isinstance(error, _known()) else None
+
+
+def end_at_once(error: Exception) -> NoReturn:
+    """Say what is wrong and end the process, although one of its threads never comes back.
+
+    Nothing of a batch in hand is stored then; whoever starts next goes on where the store stands.
+    """
+    print(f"Error: {error}", file=sys.stderr, flush=True)
+    os._exit(FAILED)
 
 
 def is_law_broken(error: Exception) -> bool:

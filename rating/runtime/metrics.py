@@ -122,6 +122,12 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self._store_waiting = Gauge(
+            "ratecast_store_waiting_seconds",
+            "How long the billing store has kept a partition waiting by now, by what it answers.",
+            ["error"],
+            registry=registry,
+        )
         self._open = Gauge(
             "ratecast_open_sessions", "Sessions open.", ["partition"], registry=registry
         )
@@ -215,6 +221,16 @@ class Metrics:
         """Count a change of the partitions assigned, and say how many there are now."""
         self._rebalances.inc()
         self._partitions.set(partitions_assigned)
+
+    def revoked(self) -> None:
+        """Say that no partition is assigned, until the group gives some."""
+        self._partitions.set(0)
+
+    def waiting_for_store(self, seconds: float, error: str) -> None:
+        """Say how long the store has kept a partition waiting by now; 0 where it keeps none."""
+        self._store_waiting.clear()
+        if error:
+            self._store_waiting.labels(error).set(seconds)
 
     def left(self, partition: int) -> None:
         """Say no more about a partition that another worker rates now."""

@@ -136,13 +136,14 @@ def worker(
     """
     from rating.laws import LawBroken
     from rating.runtime.books import books_in_force
-    from rating.runtime.consumption import Consumption, ConsumptionOptions
+    from rating.runtime.consumption import Consumption, ConsumptionOptions, StoodStill
+    from rating.runtime.failures import end_at_once
     from rating.runtime.kafka_reach import reached
     from rating.runtime.log_lines import log_to_stderr
     from rating.runtime.metrics import Metrics
-    from rating.runtime.probes import Health, probed
+    from rating.runtime.probes import Health, ended_when_silent, probed
+    from rating.runtime.store_waits import open_patiently
     from rating.runtime.worker import run_worker
-    from sinks.store import open_store
     from tariffs.load import load_books
 
     access = reached(kafka, kafka_config)
@@ -159,13 +160,19 @@ def worker(
     loaded = load_books(books, strict=False)
     log_to_stderr(as_json=as_json)
     measured, health = Metrics(), Health()
-    with open_store(store) as opened, probed(metrics, measured.registry, health):
+    with (
+        probed(metrics, measured.registry, health),
+        open_patiently(store, store_patience, measured, health) as opened,
+        ended_when_silent(health),
+    ):
         in_force = books_in_force(loaded, opened)
         publishing = _publishing(store, access, prefix, measured) if publish else None
         try:
             run_worker(
                 lambda: Consumption(in_force, opened, access, options, measured, health), publishing
             )
+        except StoodStill as failure:
+            end_at_once(failure)
         except LawBroken:
             if metrics is not None:
                 health.await_reader()
