@@ -16,12 +16,19 @@ PASSED_ON = b'{"type":"ingest.suspended","reason":"unbound","detail":"No token."
 
 @pytest.mark.parametrize(
     ("records", "malformed", "expected"),
-    [(0, 0, False), (9, 9, False), (10, 10, True), (10, 9, True), (10, 8, False), (500, 449, False)],
+    [
+        (0, 0, False),
+        (9, 9, False),
+        (10, 10, True),
+        (10, 9, True),
+        (10, 8, False),
+        (500, 449, False),
+    ],
 )
 def test_nine_tenths_of_at_least_ten(records: int, malformed: int, expected: bool) -> None:
     assert nearly_all_malformed(records, malformed) is expected
 
 
 def test_what_a_gateway_suspended_is_not_malformed() -> None:
-    batch = decode_lines(VIEW + PASSED_ON * 20 + b"[book]\n", lambda at: str(at))
+    batch = decode_lines(VIEW + PASSED_ON * 20 + b"[book]\n", str)
     assert malformed_count(batch) == 1
