@@ -14,14 +14,13 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg import conninfo
 
+from sinks import migrations
 from sinks.store import (
     NotAStore,
     StoreBusy,
     StoreError,
     StoreFull,
     StoreMissing,
-    StoreNewer,
-    StoreOutdated,
     StoreReadOnly,
     StoreUnreachable,
 )
@@ -94,13 +93,6 @@ _REFUSED = {
 }
 # A server that ends in the midst of the first words of TLS; it may be back soon.
 _BROKEN_OFF = ("SSL SYSCALL", "unexpected eof", "closed unexpectedly", "closed the connection")
-
-
-def migrations() -> list[str]:
-    """Give the scripts that lead from nothing to today's schema; the n-th makes version n."""
-    folder = resources.files("sinks") / "schema"
-    scripts = [entry for entry in folder.iterdir() if entry.name.startswith("postgres-")]
-    return [script.read_text("utf-8") for script in sorted(scripts, key=lambda entry: entry.name)]
 
 
 def grants() -> str:
@@ -337,11 +329,9 @@ def open_reader(url: str) -> Links:
             raise StoreMissing(
                 f"{links.place}: there is no store here; name a database that `rate` has written to"
             )
-        if version < len(migrations()):
-            raise StoreOutdated(
-                f"{links.place}: the store has schema version {version}, and this ratecast reads "
-                f"version {len(migrations())}; `ratecast prepare` as its owner brings it up to date"
-            )
+        migrations.check_current(
+            "postgres", links.place, version, "`ratecast prepare` as its owner brings it up to date"
+        )
     return links
 
 
@@ -373,13 +363,17 @@ def _migrate(url: str) -> None:
     link = Link(url, {"lock_timeout": str(LOCK_TIMEOUT_MS)})
     with _closed_on_error(link), link.transaction() as connection:
         version = _schema_version(connection, link.place)
-        if version is None or version < len(migrations()):
+        if version is None or version < len(migrations.scripts("postgres")):
             # Of several that start at once, one does it and the others see it done.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('ratecast'), 0)")
-            version = _schema_version(connection, link.place) or 0
-            for script in migrations()[version:]:
-                connection.execute(script)
-            connection.execute("UPDATE ratecast.store SET version = %s", (len(migrations()),))
+            migrations.migrate(
+                "postgres",
+                _schema_version(connection, link.place) or 0,
+                connection.execute,
+                lambda newest: connection.execute(
+                    "UPDATE ratecast.store SET version = %s", (newest,)
+                ),
+            )
         may = connection.execute(
             "SELECT has_table_privilege('ratecast.projections', 'UPDATE'),"
             " current_setting('transaction_read_only')"
@@ -413,9 +407,7 @@ def _schema_version(connection: psycopg.Connection, place: str) -> int | None:
             f"{place}: the schema 'ratecast' in this database is not a ratecast store; name another"
         )
     row = connection.execute("SELECT version FROM ratecast.store").fetchone()
-    if row is None or row[0] > len(migrations()):
-        raise StoreNewer(
-            f"{place}: the store has schema version {row and row[0]}, and this ratecast knows up to "
-            f"{len(migrations())}; use the ratecast that wrote it, or a newer one"
-        )
+    if row is None:
+        raise NotAStore(f"{place}: the store's own row is gone; restore it from a copy")
+    migrations.check_known("postgres", place, row[0])
     return int(row[0])

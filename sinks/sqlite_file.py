@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager, suppress
-from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
+from sinks import migrations
 from sinks.store import (
     NotAStore,
     StoreBusy,
     StoreError,
     StoreFull,
     StoreMissing,
-    StoreNewer,
-    StoreOutdated,
     StoreReadOnly,
 )
 
@@ -31,13 +29,6 @@ BUSY_TIMEOUT_S = 10.0
 CHECKPOINT_PAGES = 8192
 
 Mode = Literal["ro", "rw", "rwc"]
-
-
-def migrations() -> list[str]:
-    """Give the scripts that lead from an empty file to today's schema; the n-th makes version n."""
-    folder = resources.files("sinks") / "schema"
-    scripts = [entry for entry in folder.iterdir() if entry.name.startswith("sqlite-")]
-    return [script.read_text("utf-8") for script in sorted(scripts, key=lambda entry: entry.name)]
 
 
 @contextmanager
@@ -126,11 +117,9 @@ def open_reader(path: Path) -> sqlite3.Connection:
             version = _schema_version(connection, path)
             if version == 0:
                 raise NotAStore(f"{path}: this file is empty; name a store that `rate` has written")
-            if version < len(migrations()):
-                raise StoreOutdated(
-                    f"{path}: the store has schema version {version}, and this ratecast reads "
-                    f"version {len(migrations())}; `ratecast rate` brings it up to date"
-                )
+            migrations.check_current(
+                "sqlite", str(path), version, "`ratecast rate` brings it up to date"
+            )
     return connection
 
 
@@ -167,23 +156,24 @@ def _schema_version(connection: sqlite3.Connection, path: Path) -> int:
         return 0
     if application_id != APPLICATION_ID:
         raise NotAStore(f"{path}: this database is not a ratecast store; name another file")
-    if version > len(migrations()):
-        raise StoreNewer(
-            f"{path}: the store has schema version {version}, and this ratecast knows up to "
-            f"{len(migrations())}; use the ratecast that wrote it, or a newer one"
-        )
+    migrations.check_known("sqlite", str(path), version)
     return int(version)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date in one transaction, which also shows that writing is allowed."""
+
+    def run(script: str) -> None:
+        for statement in _statements(script):
+            connection.execute(statement)
+
+    def record(version: int) -> None:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for script in migrations()[_schema_version(connection, path) :]:
-            for statement in _statements(script):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(migrations())}")
+        migrations.migrate("sqlite", _schema_version(connection, path), run, record)
         connection.execute("COMMIT")
     except BaseException:
         rolled_back(connection)

@@ -26,7 +26,7 @@ from services.proxy import CutProxy, through
 from stored import HOUR_MS, NOON_MS
 
 from rating.schemas import SourcePosition, StateChunk
-from sinks import postgres, postgres_server
+from sinks import migrations, postgres, postgres_server
 from sinks.export import export
 from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
 from sinks.postgres_server import shown_url
@@ -545,8 +545,8 @@ def test_an_older_store_is_migrated_by_a_writer_and_not_by_a_reader(
 ) -> None:
     with open_store(postgres_url) as store:
         store.commit(stored.commit(charges=stored.charges(stored.charge())))
-    scripts = [*postgres_server.migrations(), "ALTER TABLE ratecast.charges ADD COLUMN more text"]
-    monkeypatch.setattr(postgres_server, "migrations", lambda: scripts)
+    scripts = [*migrations.scripts("postgres"), "ALTER TABLE ratecast.charges ADD COLUMN more text"]
+    monkeypatch.setattr(migrations, "scripts", lambda _engine: scripts)
     with pytest.raises(StoreOutdated, match="schema version 1, and this ratecast reads version 2"):
         open_store(postgres_url, create=False)
     open_store(postgres_url).close()
@@ -558,8 +558,8 @@ def test_an_older_store_is_migrated_by_a_writer_and_not_by_a_reader(
 def test_a_migration_that_fails_leaves_nothing_behind(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripts = [*postgres_server.migrations(), "SELECT 1 / 0"]
-    monkeypatch.setattr(postgres_server, "migrations", lambda: scripts)
+    scripts = [*migrations.scripts("postgres"), "SELECT 1 / 0"]
+    monkeypatch.setattr(migrations, "scripts", lambda _engine: scripts)
     with pytest.raises(StoreError, match="division by zero"):
         open_store(postgres_url)
     monkeypatch.undo()

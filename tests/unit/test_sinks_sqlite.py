@@ -16,8 +16,9 @@ import stored
 from stored import NOON_MS
 
 import sinks.sqlite_file
+from sinks import migrations
 from sinks.sqlite import SqliteStore
-from sinks.sqlite_file import APPLICATION_ID, migrations
+from sinks.sqlite_file import APPLICATION_ID
 from sinks.store import (
     NotAStore,
     StoreBusy,
@@ -134,8 +135,11 @@ def test_an_older_store_is_brought_up_to_date_by_a_writer_only(
 ) -> None:
     with SqliteStore(str(path)) as store:
         store.commit(stored.commit(charges=stored.charges(stored.charge())))
-    scripts = [*migrations(), "-- Two statements.\nCREATE TABLE a (b);\nINSERT INTO a\nVALUES (1);"]
-    monkeypatch.setattr(sinks.sqlite_file, "migrations", lambda: scripts)
+    scripts = [
+        *migrations.scripts("sqlite"),
+        "-- Two statements.\nCREATE TABLE a (b);\nINSERT INTO a\nVALUES (1);",
+    ]
+    monkeypatch.setattr(migrations, "scripts", lambda _engine: scripts)
     with pytest.raises(StoreOutdated, match="brings it up to date"):
         open_store(str(path), create=False)
     for _ in range(2):
@@ -152,9 +156,12 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(str(path)).close()
-    scripts = [*migrations(), "CREATE TABLE a (b);\nINSERT INTO nowhere VALUES (1);"]
+    scripts = [
+        *migrations.scripts("sqlite"),
+        "CREATE TABLE a (b);\nINSERT INTO nowhere VALUES (1);",
+    ]
     with monkeypatch.context() as patched, pytest.raises(StoreError, match="nowhere"):
-        patched.setattr(sinks.sqlite_file, "migrations", lambda: scripts)
+        patched.setattr(migrations, "scripts", lambda _engine: scripts)
         open_store(str(path))
     open_store(str(path), create=False).close()
 
