@@ -294,9 +294,18 @@ class SourcePosition:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The topic that a store is rated from. cluster: Kafka's own id of it."""
+
+    cluster: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """One transaction of the billing store: all of it, or nothing.
 
+    origin: where the batch came from, where that is a topic; a store keeps the first it is told.
     expected_offset must be the partition's stored next_offset, or the commit fails and changes
     nothing (architecture decision 2). The offset counts records for files, and is Kafka's for
     topics.
@@ -307,3 +316,4 @@ class Commit:
     next_offset: int
     result: BatchResult
     sources: tuple[SourcePosition, ...] = field(default=())
+    origin: Origin | None = None

@@ -31,6 +31,14 @@ INSERT INTO partitions (partition, next_offset, clock_ms, counts, sessions_open)
 VALUES (:partition, :next_offset, :clock_ms, :counts, :sessions_open)
 """
 
+HEADS = """
+SELECT chain.partition, number, digest FROM (
+    SELECT -1 AS partition UNION ALL SELECT partition FROM partitions
+) AS places JOIN chain ON chain.partition = places.partition
+    AND number = (SELECT max(number) FROM chain WHERE chain.partition = places.partition)
+ORDER BY chain.partition
+"""
+
 # Is a charge stored already? In the order of charges_once; then wherever an order's charge is.
 STORED_ALREADY = """
 SELECT 1 FROM charges WHERE slot = ?1 AND account = ?2 AND charge_id = ?3
@@ -75,6 +83,19 @@ SIGNALS_BY_TYPE = Totals(
     SIGNAL_TOTALS,
     "SELECT type, count(*) FROM signals GROUP BY type ORDER BY type",
 )
+
+# Rows that no commit wrote, and that nothing else would show.
+ORPHANS = {
+    "rows of state of partitions that there are not": """
+        SELECT count(*) FROM state WHERE partition NOT IN (SELECT partition FROM partitions)
+    """,
+    "sources of partitions that there are not": """
+        SELECT count(*) FROM sources WHERE partition NOT IN (SELECT partition FROM partitions)
+    """,
+    "rows about the store itself or its topic, beside the one of each": """
+        SELECT (SELECT count(*) - 1 FROM store) + max((SELECT count(*) - 1 FROM origin), 0)
+    """,
+}
 
 # One number each, named as in LawInputs.
 LAWS = {

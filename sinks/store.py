@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
-    from rating.schemas import Commit, SourcePosition, StateChunk
+    from rating.schemas import Commit, Origin, SourcePosition, StateChunk
+    from sinks.chain import Head, Link
 
 Kind = Literal["charges", "suspense", "signals"]
 POSTGRES_SCHEMES = ("postgresql", "postgres")
@@ -75,6 +77,10 @@ class OffsetMoved(StoreError):  # noqa: N818
 
 class ChargeRepeated(StoreError):  # noqa: N818
     """A charge is stored already: it would have been billed twice. Nothing was changed."""
+
+
+class OriginChanged(StoreError):  # noqa: N818
+    """The store is rated from another topic. Nothing was changed."""
 
 
 class BookChanged(StoreError):  # noqa: N818
@@ -222,8 +228,13 @@ class BillingStore(Protocol):
         """Store all of a batch, or nothing.
 
         Raises: OffsetMoved where the partition's next_offset is not commit.expected_offset (a
-        partition without commits is at 0); ChargeRepeated; StoreBusy; StoreFull; StoreReadOnly.
+        partition without commits is at 0); OriginChanged where it is not rated from commit.origin;
+        ChargeRepeated; StoreBusy; StoreFull; StoreReadOnly.
         """
+        ...
+
+    def origin(self) -> Origin | None:
+        """Give the topic that the store is rated from; None where no commit told."""
         ...
 
     def positions(self) -> Mapping[int, Position]:
@@ -284,6 +295,32 @@ class BillingStore(Protocol):
         """
         ...
 
+    # --- the chain -----------------------------------------------------------------------------
+
+    def heads(self) -> list[Head]:
+        """Give the last link of each chain, ascending by partition; that of the store itself first."""
+        ...
+
+    def links(self, rows: int = 10_000) -> Iterator[Link]:
+        """Give all links, ascending by partition and number."""
+        ...
+
+    def changes(self) -> Iterator[tuple[bytes, bytes, str]]:
+        """Give each row that a link may vouch for: its key, its digest, and how to name it."""
+        ...
+
+    def strays(self) -> list[str]:
+        """Say what is in the store beside what links vouch for, and should not be as it is."""
+        ...
+
+    def row_counts(self) -> tuple[int, int, int]:
+        """How many charges, suspense rows and signals there are, numbered or not."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read everything as of one moment for as long as the block runs, by one thread."""
+        ...
+
     # --- questions ------------------------------------------------------------------------------
 
     def charge(self, charge_id: str) -> pl.DataFrame:
@@ -315,6 +352,15 @@ class BillingStore(Protocol):
     def laws(self) -> LawInputs:
         """Add up what the laws compare. Reads every charge once or twice."""
         ...
+
+
+def origin_changed(url: str, kept: Origin, given: Origin) -> str:
+    """What to say where a store is to be rated from another topic than it is."""
+    other = "cluster" if kept.topic == given.topic else "topic"
+    return (
+        f"{url}: this store is rated from topic {kept.topic} of cluster {kept.cluster}, and this is "
+        f"topic {given.topic} of cluster {given.cluster}; name the right {other}, or another store"
+    )
 
 
 def open_store(url: str, *, create: bool = True) -> BillingStore:

@@ -25,6 +25,7 @@ from rating.runtime.commands.simulate import simulate
 from rating.runtime.commands.status import status
 from rating.runtime.commands.tariffs import tariffs
 from rating.runtime.commands.topics import topics
+from rating.runtime.commands.verify import verify
 from rating.runtime.commands.worker import worker
 from rating.runtime.failures import FAILED, INTERRUPTED, LAWLESS, is_law_broken, sentence
 
@@ -99,6 +100,7 @@ for command in (
     gateway,
     keys,
     status,
+    verify,
     explain,
     export,
     sessions,

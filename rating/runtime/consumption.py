@@ -259,14 +259,17 @@ class Consumption:
                 loop.offset_hinted = await self.consumer.committed(loop.place) or 0
 
     async def _probe_store(self) -> None:
-        """See whether the store answers, also while there is nothing to commit."""
+        """See whether the store answers, also while there is nothing to commit, and tell its heads."""
         self.store_waits.begin(PROBE)
         try:
-            await asyncio.to_thread(self.store.positions)
+            heads = await asyncio.to_thread(self.store.heads)
         except StoreError as error:
             self.store_waits.refused(PROBE, error)
-        else:
-            self.store_waits.end(PROBE)
+            return
+        self.store_waits.end(PROBE)
+        for head in heads:
+            if head.partition in self._loops:
+                self.events.chained(head.partition, head.number, head.digest)
 
     def _tell_store(self) -> None:
         """Say how long the store has kept whom waiting, to metrics and to readiness."""

@@ -14,6 +14,7 @@ from rating.runtime.summary import counted, law_lines, laws_json, outcomes, reve
 
 if TYPE_CHECKING:
     from rating.runtime.summary import Law
+    from sinks.chain import Head
     from sinks.store import BillingStore, StoredBook, Summary
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,6 +29,7 @@ class Standing:
     holds: Summary
     balances: dict[str, tuple[int, int, int]]
     laws: tuple[Law, ...]
+    heads: tuple[Head, ...]
 
 
 def standing_of(store: BillingStore) -> Standing:
@@ -39,6 +41,7 @@ def standing_of(store: BillingStore) -> Standing:
         holds,
         _balances(store),
         audit(store.laws(), _open_ms(store, holds)),
+        tuple(store.heads()),
     )
 
 
@@ -75,6 +78,9 @@ def as_text(standing: Standing) -> str:
             "",
             "Laws",
             *law_lines(standing.laws),
+            "",
+            "Heads of the chain; keep them elsewhere, for `ratecast verify --from`",
+            *(f"  {head}" for head in standing.heads),
         ]
     )
 
@@ -107,6 +113,7 @@ def as_json(standing: Standing) -> dict[str, Any]:
         ],
         "sessions_open": holds.sessions_open,
         "laws": laws_json(standing.laws),
+        "heads": [str(head) for head in standing.heads],
     }
 
 

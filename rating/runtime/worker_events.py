@@ -40,6 +40,9 @@ class WorkerEvents(Protocol):
     def commit_failed(self, error: Exception) -> None:
         """A commit failed; where the error is transient it is tried again."""
 
+    def chained(self, partition: int, number: int, digest: bytes) -> None:
+        """The last link of a partition's hash chain."""
+
     def waiting_for_store(self, seconds: float, error: str) -> None:
         """How long the store has kept a partition waiting by now; 0 where it keeps none.
 

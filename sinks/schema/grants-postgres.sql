@@ -24,7 +24,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA ratecast TO ratecast_reader;
 GRANT ratecast_reader TO ratecast_writer;
 GRANT INSERT ON
     ratecast.books, ratecast.charges, ratecast.charged_once, ratecast.suspense, ratecast.signals,
-    ratecast.spans
+    ratecast.spans, ratecast.chain, ratecast.origin
     TO ratecast_writer;
 GRANT INSERT, UPDATE ON
     ratecast.accounts, ratecast.orders, ratecast.partitions, ratecast.projections
@@ -33,7 +33,8 @@ GRANT INSERT, UPDATE, DELETE ON ratecast.state, ratecast.sources TO ratecast_wri
 GRANT INSERT, DELETE ON ratecast.open_sessions TO ratecast_writer;
 GRANT USAGE ON SEQUENCE ratecast.batch_numbers TO ratecast_writer;
 GRANT EXECUTE ON FUNCTION
-    ratecast.make_month, ratecast.number_rows, ratecast.commit_batch
+    ratecast.make_month, ratecast.number_rows, ratecast.commit_batch, ratecast.add_link,
+    ratecast.note_origin
     TO ratecast_writer;
 DO $$
 BEGIN
