@@ -538,6 +538,7 @@ def _finish(commit: Commit, batch: int, facts: bytes, changes: bytes) -> sql.Com
         changes=changes,
         cluster=None if commit.origin is None else stored_text(commit.origin.cluster),
         topic=None if commit.origin is None else stored_text(commit.origin.topic),
+        moves_origin=commit.moves_origin,
     )
 
 

@@ -23,7 +23,7 @@ FINISH = """
 SELECT commit_batch(
     {batch}, {partition}, {expected_offset}, {next_offset}, {clock_ms}, {counts}, {sessions_open},
     {charges}, {slot_min}, {slot_max}, {charged_once}, {suspense}, {signals}, {facts}, {changes},
-    {cluster}, {topic}
+    {cluster}, {topic}, {moves_origin}
 );
 COMMIT
 """

@@ -279,7 +279,7 @@ class SqliteStore(ChainedStore):
             with self._writing(insertions) as connection:
                 _advance(connection, commit)
                 if commit.origin is not None:
-                    self._note_origin(connection, commit.origin)
+                    self._note_origin(connection, commit.origin, moves=commit.moves_origin)
                 upto = _upto(connection, rows)
                 for each in insertions:
                     each.run(connection)
@@ -299,11 +299,15 @@ class SqliteStore(ChainedStore):
             found = connection.execute("SELECT cluster, topic FROM origin").fetchone()
         return None if found is None else Origin(*found)
 
-    def _note_origin(self, connection: sqlite3.Connection, origin: Origin) -> None:
+    def _note_origin(self, connection: sqlite3.Connection, origin: Origin, *, moves: bool) -> None:
         """Keep the topic of the first commit that tells one. Raises: OriginChanged."""
         kept = connection.execute("SELECT cluster, topic FROM origin").fetchone()
         if kept is None:
             connection.execute("INSERT INTO origin VALUES (?, ?)", (origin.cluster, origin.topic))
+        elif moves:
+            connection.execute(
+                "UPDATE origin SET cluster = ?, topic = ?", (origin.cluster, origin.topic)
+            )
         elif kept != (origin.cluster, origin.topic):
             raise OriginChanged(origin_changed(self.url, Origin(*kept), origin))
 

@@ -359,7 +359,8 @@ def origin_changed(url: str, kept: Origin, given: Origin) -> str:
     other = "cluster" if kept.topic == given.topic else "topic"
     return (
         f"{url}: this store is rated from topic {kept.topic} of cluster {kept.cluster}, and this is "
-        f"topic {given.topic} of cluster {given.cluster}; name the right {other}, or another store"
+        f"topic {given.topic} of cluster {given.cluster}; name the right {other}, or another store; "
+        "where this topic holds the same messages, start the worker once with --accept-topic"
     )
 
 

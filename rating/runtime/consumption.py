@@ -30,9 +30,15 @@ from aiokafka.errors import (
 
 from ingest.kafka.messages import Message, count_records, decode_messages
 from rating.laws import LawBroken
+from rating.runtime.first_batch import (
+    JUDGED_RECORDS_MIN,
+    malformed_count,
+    nearly_all_malformed,
+)
 from rating.runtime.partition import Partition
 from rating.runtime.store_waits import STORE, StoreWaits
-from sinks.store import OffsetMoved, StoreError
+from rating.schemas import Origin
+from sinks.store import OffsetMoved, StoreError, origin_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
     from rating.runtime.kafka_access import KafkaAccess
     from rating.runtime.probes import Health
     from rating.runtime.worker_events import WorkerEvents
-    from rating.schemas import Commit
+    from rating.schemas import Commit, UsageBatch
     from sinks.store import BillingStore
     from tariffs.model import Book
 
@@ -85,6 +91,8 @@ class ConsumptionOptions:
     batch_records, batch_bytes, batch_wait_s: a batch is closed by whichever it comes to first.
     session_timeout_s: the group takes a silent worker for dead after so long.
     store_patience_s: how long a store that cannot be reached is tried again.
+    accept_malformed: rate on although nearly all of what is read first is malformed.
+    accept_topic: go on from this topic although the store was rated from another.
     from_oldest: begin a partition that the store does not know at the oldest message there is, also
     where the broker has deleted older ones.
     """
@@ -97,6 +105,8 @@ class ConsumptionOptions:
     batch_wait_s: float = 0.2
     session_timeout_s: float = 10.0
     store_patience_s: float = 60.0
+    accept_malformed: bool = False
+    accept_topic: bool = False
     from_oldest: bool = False
 
 
@@ -120,6 +130,7 @@ class Consumption:
         # More at once would take turns on the same cores, and each of them be later.
         self.room_to_rate = asyncio.Semaphore(os.cpu_count() or 1)
         self._access, self._health = access, health
+        self.origin = None if access.cluster is None else Origin(access.cluster, options.topic)
         self.store_waits = StoreWaits()
         self.left_behind = False  # a thread that does not come back
         self._loops: dict[int, PartitionLoop] = {}
@@ -166,8 +177,20 @@ class Consumption:
                 f"{self._access.addresses} has no topic {options.topic!r}; make it with "
                 f"'ratecast topics create --kafka {self._access.addresses}'"
             )
+        await self._check_origin()
         self._health.not_ready("the group has not assigned partitions yet")
         self._consumer.subscribe([options.topic], listener=_Listener(self))
+
+    async def _check_origin(self) -> None:
+        """See that the store is rated from this topic, or from none yet. Raises: ConsumptionError."""
+        kept = await asyncio.to_thread(self.store.origin)
+        if (
+            not self.options.accept_topic
+            and None not in (kept, self.origin)
+            and kept != self.origin
+        ):
+            assert kept is not None and self.origin is not None  # noqa: PT018 - for the checker
+            raise ConsumptionError(origin_changed(self.store.url, kept, self.origin))
 
     async def run(self) -> None:
         """Rate until stopped. Raises: what any partition failed with; StoodStill; ConsumptionError."""
@@ -366,6 +389,9 @@ class PartitionLoop:
         self._behind_since_s: tuple[int, float] | None = None  # that offset, and when it was seen
         self._in_hand_ms: deque[int] = deque()  # the first message of each batch not committed yet
         self._moves = self._answers = self._calls = 0
+        self._is_judging = True
+        self._records_seen = self._malformed_seen = 0
+        self._first_malformed = ""
         self._consumption = consumption
         self._options = consumption.options
         self._consumer = consumption.consumer
@@ -583,10 +609,34 @@ class PartitionLoop:
             [Message(message.offset, message.value) for message in messages],
         )
         decoded_s = time.perf_counter()
-        commit = partition.rate(batch, messages[-1].offset + 1)
+        self._judge(partition, batch)
+        origin, moves = self._consumption.origin, self._options.accept_topic
+        commit = partition.rate(batch, messages[-1].offset + 1, origin, moves_origin=moves)
         rated_s = time.perf_counter()
         step_s = {"decode": decoded_s - started_s, "rate": rated_s - decoded_s}
         return _Rated(commit, step_s)
+
+    def _judge(self, partition: Partition, batch: UsageBatch) -> None:
+        """See that what a partition begins with is usage at all. Raises: ConsumptionError."""
+        if not self._is_judging or self._options.accept_malformed:
+            return
+        self._is_judging = partition.is_new or self._records_seen > 0
+        self._records_seen += len(batch.events)
+        self._malformed_seen += malformed_count(batch)
+        if not self._is_judging:
+            return
+        own = batch.malformed.keys() - batch.suspended_before.keys()
+        if own and not self._first_malformed:
+            first = min(own)
+            self._first_malformed = f"{batch.locate(first)}: {batch.malformed[first].rstrip('.')}"
+        if nearly_all_malformed(self._records_seen, self._malformed_seen):
+            raise ConsumptionError(
+                f"{self._malformed_seen:,} of the first {self._records_seen:,} records of "
+                f"{self.place.topic}/{self.place.partition} are malformed ({self._first_malformed}), "
+                "so this is hardly a topic of usage records; nothing of this batch was stored. Name "
+                "the right topic, or start the worker with --accept-malformed"
+            )
+        self._is_judging = self._records_seen < JUDGED_RECORDS_MIN
 
     async def _commit(self, partition: Partition, rated: _Rated) -> None:
         """Commit a batch, and tell. Raises: StoreError."""

@@ -24,10 +24,10 @@ GRANT SELECT ON ALL TABLES IN SCHEMA ratecast TO ratecast_reader;
 GRANT ratecast_reader TO ratecast_writer;
 GRANT INSERT ON
     ratecast.books, ratecast.charges, ratecast.charged_once, ratecast.suspense, ratecast.signals,
-    ratecast.spans, ratecast.chain, ratecast.origin
+    ratecast.spans, ratecast.chain
     TO ratecast_writer;
 GRANT INSERT, UPDATE ON
-    ratecast.accounts, ratecast.orders, ratecast.partitions, ratecast.projections
+    ratecast.accounts, ratecast.orders, ratecast.partitions, ratecast.projections, ratecast.origin
     TO ratecast_writer;
 GRANT INSERT, UPDATE, DELETE ON ratecast.state, ratecast.sources TO ratecast_writer;
 GRANT INSERT, DELETE ON ratecast.open_sessions TO ratecast_writer;

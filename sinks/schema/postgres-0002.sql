@@ -59,10 +59,11 @@ BEGIN
     );
 END $$;
 
-CREATE FUNCTION note_origin(in_cluster text, in_topic text) RETURNS void
+CREATE FUNCTION note_origin(in_cluster text, in_topic text, in_moves boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = ratecast, pg_temp
 AS $$
--- The first commit says which topic a store is rated from; every later one must say the same.
+-- The first commit says which topic a store is rated from; every later one must say the same, or
+-- that the same messages are in another one now.
 DECLARE
     kept text;
 BEGIN
@@ -71,6 +72,11 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT FROM origin) THEN
         INSERT INTO origin (cluster, topic) VALUES (in_cluster, in_topic) ON CONFLICT DO NOTHING;
+    END IF;
+    IF in_moves THEN
+        UPDATE origin SET cluster = in_cluster, topic = in_topic
+        WHERE (cluster, topic) <> (in_cluster, in_topic);
+        RETURN;
     END IF;
     SELECT topic || ' of cluster ' || cluster INTO kept FROM origin;
     IF kept <> in_topic || ' of cluster ' || in_cluster THEN
@@ -116,7 +122,8 @@ CREATE FUNCTION commit_batch(
     in_facts bytea,
     in_changes bytea,
     in_cluster text,
-    in_topic text
+    in_topic text,
+    in_moves_origin boolean
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = ratecast, pg_temp
 AS $$
@@ -142,7 +149,7 @@ BEGIN
             (SELECT next_offset FROM partitions WHERE partition = in_partition), 0
         );
     END IF;
-    PERFORM note_origin(in_cluster, in_topic);
+    PERFORM note_origin(in_cluster, in_topic, in_moves_origin);
 
     IF in_charged_once > 0 THEN
         INSERT INTO charged_once

@@ -93,6 +93,20 @@ if TYPE_CHECKING:
     "ones were deleted. Without it that is an error.",
 )
 @click.option(
+    "--accept-malformed",
+    is_flag=True,
+    envvar="RATECAST_ACCEPT_MALFORMED",
+    show_envvar=True,
+    help="Rate on although nearly all records that a partition begins with are malformed. Without it "
+    "that is an error, since it is then hardly a topic of usage records.",
+)
+@click.option(
+    "--accept-topic",
+    is_flag=True,
+    help="Go on from this topic although the store was rated from another topic or cluster, which "
+    "held the same messages at the same offsets. Needed once.",
+)
+@click.option(
     "--publish",
     is_flag=True,
     envvar="RATECAST_PUBLISH",
@@ -116,6 +130,8 @@ def worker(
     session_timeout: float,
     store_patience: float,
     from_oldest: bool,
+    accept_malformed: bool,
+    accept_topic: bool,
     publish: bool,
     prefix: str,
     metrics: tuple[str, int] | None,
@@ -156,6 +172,8 @@ def worker(
         session_timeout_s=session_timeout,
         store_patience_s=store_patience,
         from_oldest=from_oldest,
+        accept_malformed=accept_malformed,
+        accept_topic=accept_topic,
     )
     loaded = load_books(books, strict=False)
     log_to_stderr(as_json=as_json)
