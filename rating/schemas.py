@@ -304,9 +304,19 @@ class SourcePosition:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The topic that a store is rated from. cluster: Kafka's own id of it."""
+
+    cluster: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """One transaction of the billing store: all of it, or nothing.
 
+    origin: where the batch came from, where that is a topic; a store keeps the first it is told, and
+    refuses another one unless moves_origin says that it holds the same messages.
     expected_offset must be the partition's stored next_offset, or the commit fails and changes
     nothing (architecture decision 2). The offset counts records for files, and is Kafka's for
     topics.
@@ -317,3 +327,5 @@ class Commit:
     next_offset: int
     result: BatchResult
     sources: tuple[SourcePosition, ...] = field(default=())
+    origin: Origin | None = None
+    moves_origin: bool = False

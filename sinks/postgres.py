@@ -14,17 +14,22 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from rating.schemas import ACCOUNTS, ORDERS, SIGNALS, SUSPENSE, SourcePosition, StateChunk
-from sinks.pages import EVER_MS, NEVER_MS, SEQ, STORED_CHARGES, STORED_SESSIONS, PagedStore
+from rating.schemas import ACCOUNTS, ORDERS, SIGNALS, SUSPENSE, Origin, SourcePosition, StateChunk
+from sinks import chain
+from sinks.chain import KINDS, Head, Link
+from sinks.chained import LINK_COLUMNS, ChainedStore, Cursors
+from sinks.pages import EVER_MS, NEVER_MS, SEQ, STORED_CHARGES, STORED_SESSIONS
 from sinks.postgres_claim import PostgresClaim
 from sinks.postgres_copy import decode_csv, encode_csv, rated_text, stored_text
 from sinks.postgres_queries import (
     CHARGES_BY_TYPE,
     FINISH,
+    HEADS,
     IDS_TAKEN,
     LAWS,
     NEW_BATCH,
     OF_ACCOUNT,
+    ORPHANS,
     SEQ_OF_CHARGE,
     SIGNALS_BY_TYPE,
     SPANS,
@@ -32,18 +37,26 @@ from sinks.postgres_queries import (
     STORED_ALREADY,
     SUSPENSE_BY_REASON,
 )
-from sinks.postgres_server import OFFSET_MOVED, UNIQUE_VIOLATION, open_reader, open_writer
+from sinks.postgres_server import (
+    OFFSET_MOVED,
+    ORIGIN_CHANGED,
+    UNIQUE_VIOLATION,
+    open_reader,
+    open_writer,
+)
 from sinks.store import (
     BookChanged,
     Cursor,
     Kind,
     LawInputs,
     OffsetMoved,
+    OriginChanged,
     Position,
     StoredBook,
     StoredPartition,
     StoreReadOnly,
     Summary,
+    origin_changed,
 )
 from sinks.taken_ids import IdsTaken, hold_back
 from sinks.totals import CHARGE_TOTALS, SIGNAL_TOTALS, SUSPENSE_TOTALS
@@ -55,10 +68,11 @@ if TYPE_CHECKING:
 
 LINE = {"batch": pl.Int64(), "line": pl.Int64()}
 MONTHS_MS = (946_684_800_000, 4_102_444_800_000)  # 2000 to 2099; the schema has tables for the rest
+STORE_CHAIN_LOCK = "SELECT pg_advisory_xact_lock(hashtext('ratecast'), 3)"
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-class PostgresStore(PagedStore):
+class PostgresStore(ChainedStore):
     """A billing store in the database at `url`, made if it is missing unless create is False.
 
     Raises: StoreError. The contract is `sinks.store.BillingStore`.
@@ -72,6 +86,9 @@ class PostgresStore(PagedStore):
         # Readers have their own connection, and so never see a transaction that is not committed.
         self._reader = open_reader(url)
         self._months: set[date] = set()  # that this store has seen to have a partition
+        self._snapshot: psycopg.Connection | None = None
+        if self._writer is not None:
+            self._begin_chain()
 
     @property
     def url(self) -> str:
@@ -99,8 +116,21 @@ class PostgresStore(PagedStore):
         self.close()
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read everything as of one moment for as long as the block runs, by one thread."""
+        with self._reading() as connection:
+            self._snapshot = connection
+            try:
+                yield
+            finally:
+                self._snapshot = None
+
+    @contextmanager
     def _reading(self) -> Iterator[psycopg.Connection]:
         """Read what is committed, all of it as of one moment."""
+        if self._snapshot is not None:
+            yield self._snapshot
+            return
         with self._reader.transaction(SNAPSHOT) as connection:
             yield connection
 
@@ -160,8 +190,12 @@ class PostgresStore(PagedStore):
 
         Rows are brought to the server first, where nobody waits for them; `commit_batch` of the
         schema then does all that others may have to wait for.
+
+        Raises: IdsTaken, OffsetMoved, OriginChanged, StoreBusy, StoreFull, StoreReadOnly,
+        StoreUnreachable.
         """
         charges = result.charges.sort("slot", "account", "start", "charge_id")
+        facts, changes = chain.facts_of(result, charges), chain.changes_of(commit)
         self._make_months(charges)
         try:
             with self._writing() as connection:
@@ -176,10 +210,13 @@ class PostgresStore(PagedStore):
                 _copy(connection, "new_accounts", result.accounts.sort("account"), ACCOUNTS)
                 _copy(connection, "new_orders", result.orders.sort("account", "order"), ORDERS)
                 _bring_state(connection, commit, batch)
-                connection.execute(_finish(commit, result, batch))
+                connection.execute(_finish(commit, result, batch, facts, changes))
         except psycopg.Error as error:
             if error.sqlstate == OFFSET_MOVED:
                 raise _moved(commit, int(error.diag.message_detail or 0)) from error
+            if error.sqlstate == ORIGIN_CHANGED and commit.origin is not None:
+                kept = self.origin() or commit.origin
+                raise OriginChanged(origin_changed(self.url, kept, commit.origin)) from error
             if error.sqlstate != UNIQUE_VIOLATION:
                 raise
             raise IdsTaken from error  # of another partition's commit, which was quicker
@@ -207,6 +244,12 @@ class PostgresStore(PagedStore):
                 connection.execute("SELECT make_month(%s)", (new,))
             self._months.add(new)
 
+    def origin(self) -> Origin | None:
+        """Give the topic that the store is rated from; None where no commit told."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT cluster, topic FROM origin").fetchone()
+        return None if found is None else Origin(*map(rated_text, found))
+
     def positions(self) -> dict[int, Position]:
         """Give how far each partition was rated, without its state."""
         with self._reading() as connection:
@@ -215,14 +258,16 @@ class PostgresStore(PagedStore):
 
     def add_books(self, books: Sequence[StoredBook]) -> None:
         """Keep the books used. Raises: BookChanged."""
+        new: list[StoredBook] = []
         with self._writing() as connection:
             for book in books:
                 row = [
                     stored_text(part) if isinstance(part, str) else part for part in astuple(book)
                 ]
-                connection.execute(
+                added = connection.execute(
                     "INSERT INTO books VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", row
                 )
+                new += [book] * added.rowcount
                 kept = _row(
                     connection,
                     "SELECT fingerprint FROM books WHERE id = %s",
@@ -233,6 +278,8 @@ class PostgresStore(PagedStore):
                         f"{self.url}: book {book.id!r} is not the one that this store's charges "
                         "were made with; a changed book needs an id of its own"
                     )
+            if new:
+                _add_link(connection, Link.of_store([chain.book_change(book) for book in new]))
 
     def books(self) -> list[StoredBook]:
         """Give the books used, ascending by effective_from_ms."""
@@ -250,6 +297,65 @@ class PostgresStore(PagedStore):
         with self._writing() as connection:
             connection.execute("DELETE FROM open_sessions WHERE partition = %s", (partition,))
             _copy(connection, "open_sessions", stamped, STORED_SESSIONS)
+            change = chain.sessions_change(partition, stamped, STORED_SESSIONS)
+            _add_link(connection, Link.of_store([change]))
+
+    # --- the chain ----------------------------------------------------------------------------
+
+    def _begin_chain(self) -> None:
+        """Begin the chain of a store that has none: with what there is, and so at an upgrade."""
+        begun = "SELECT FROM chain LIMIT 1"
+        with self._reading() as connection:
+            if connection.execute(begun).rowcount:
+                return
+        with self._writing() as connection:
+            connection.execute(STORE_CHAIN_LOCK)
+            # Every writer comes by here first, so that none has committed before this link.
+            if connection.execute(begun).rowcount:
+                return
+            _add_link(connection, self.first_link(), is_locked=True)
+            for name, seq, payload, _ in self._cursors():
+                digest = chain.cursor_digest(self.store_id, name, seq, payload)
+                connection.execute(
+                    "UPDATE projections SET digest = %b WHERE name = %s",
+                    (digest, stored_text(name)),
+                )
+
+    def heads(self) -> list[Head]:
+        """Give the last link of each chain, ascending by partition."""
+        with self._reading() as connection:
+            return [Head(*row) for row in connection.execute(HEADS)]
+
+    def _link_rows(self, after: tuple[int, int], rows: int) -> list[tuple[Any, ...]]:
+        with self._reading() as connection:
+            found = connection.cursor(binary=True).execute(
+                sql.SQL(
+                    "SELECT {} FROM chain WHERE (partition, number) > (%s::bigint, %s::bigint)"
+                    " ORDER BY partition, number LIMIT %s"
+                ).format(_columns(LINK_COLUMNS)),
+                (*after, rows),
+            )
+            return found.fetchall()
+
+    def _cursors(self) -> Cursors:
+        with self._reading() as connection:
+            rows = connection.execute("SELECT name, seq, payload, digest FROM projections")
+            return [(rated_text(name), *rest) for name, *rest in rows]
+
+    def row_counts(self) -> tuple[int, int, int]:
+        """How many charges, suspense rows and signals there are, numbered or not."""
+        with self._reading() as connection:
+            charges, suspense, signals = (
+                _number(connection, f"SELECT count(*) FROM {kind}")  # noqa: S608
+                for kind in KINDS
+            )
+        return charges, suspense, signals
+
+    def strays(self) -> list[str]:
+        """Say what is in the store beside what links vouch for, and should not be as it is."""
+        with self._reading() as connection:
+            counted = {what: _number(connection, asked) for what, asked in ORPHANS.items()}
+        return super().strays() + [f"{what}: {count}" for what, count in counted.items() if count]
 
     # --- cursors --------------------------------------------------------------------------------
 
@@ -285,11 +391,12 @@ class PostgresStore(PagedStore):
 
     def set_cursor(self, name: str, seq: int, payload: bytes = b"") -> None:
         """Move a named cursor."""
+        digest = chain.cursor_digest(self.store_id, name, seq, payload)
         with self._writing() as connection:
             connection.execute(
-                "INSERT INTO projections VALUES (%s, %s, %b) ON CONFLICT (name)"
-                " DO UPDATE SET seq = excluded.seq, payload = excluded.payload",
-                (stored_text(name), seq, payload),
+                "INSERT INTO projections VALUES (%s, %s, %b, %b) ON CONFLICT (name) DO UPDATE"
+                " SET seq = excluded.seq, payload = excluded.payload, digest = excluded.digest",
+                (stored_text(name), seq, payload, digest),
             )
 
     def claim(self, name: str) -> PostgresClaim | None:
@@ -437,7 +544,20 @@ def _ids_taken(connection: psycopg.Connection, charges: pl.DataFrame, batch: int
     return bool(row[0])
 
 
-def _finish(commit: Commit, result: BatchResult, batch: int) -> sql.Composed:
+def _add_link(connection: psycopg.Connection, link: Link, *, is_locked: bool = False) -> None:
+    """Add a link to the chain of the store itself, to which one at a time may add."""
+    if not is_locked:
+        connection.execute(STORE_CHAIN_LOCK)
+    pairs = [part for pair in zip(link.upto, link.rows, strict=True) for part in pair]
+    connection.execute(
+        "SELECT add_link(%s, %s, %s, %s, %s, %s, %s, %b, %b)",
+        (link.partition, *pairs, link.facts, link.changes),
+    )
+
+
+def _finish(
+    commit: Commit, result: BatchResult, batch: int, facts: bytes, changes: bytes
+) -> sql.Composed:
     """Write the last message of a commit."""
     slots = result.charges["slot"]
     return sql.SQL(FINISH).format(
@@ -454,6 +574,11 @@ def _finish(commit: Commit, result: BatchResult, batch: int) -> sql.Composed:
         charged_once=int((result.charges["type"] != "usage").sum()),
         suspense=result.suspense.height,
         signals=result.signals.height,
+        facts=facts,
+        changes=changes,
+        cluster=None if commit.origin is None else stored_text(commit.origin.cluster),
+        topic=None if commit.origin is None else stored_text(commit.origin.topic),
+        moves_origin=commit.moves_origin,
     )
 
 

@@ -22,7 +22,8 @@ SELECT
 FINISH = """
 SELECT commit_batch(
     {batch}, {partition}, {expected_offset}, {next_offset}, {clock_ms}, {counts}, {sessions_open},
-    {charges}, {slot_min}, {slot_max}, {charged_once}, {suspense}, {signals}
+    {charges}, {slot_min}, {slot_max}, {charged_once}, {suspense}, {signals}, {facts}, {changes},
+    {cluster}, {topic}, {moves_origin}
 );
 COMMIT
 """
@@ -57,6 +58,15 @@ UNION
 SELECT old.charge_id::text
 FROM unnest({slots}::bigint[], {accounts}::text[], {ids}::uuid[]) AS new (slot, account, charge_id)
 JOIN charges AS old USING (slot, account, charge_id)
+"""
+
+HEADS = """
+SELECT partition, number, digest FROM (
+    SELECT -1 AS partition UNION ALL SELECT partition FROM partitions
+) AS places CROSS JOIN LATERAL (
+    SELECT number, digest FROM chain WHERE chain.partition = places.partition
+    ORDER BY number DESC LIMIT 1
+) AS last ORDER BY partition
 """
 
 SPANS = """
@@ -108,6 +118,45 @@ CHARGED = """(
     SELECT account, type, (convert_from(raw, 'UTF8')::json ->> 'paid')::bigint FROM suspense
     WHERE reason = 'charge_id_taken'
 ) AS charged"""
+
+# Rows that no commit wrote, and that nothing else would show.
+ORPHANS = {
+    "rows of state of partitions that there are not": """
+        SELECT count(*) FROM state WHERE partition NOT IN (SELECT partition FROM partitions)
+    """,
+    "sources of partitions that there are not": """
+        SELECT count(*) FROM sources WHERE partition NOT IN (SELECT partition FROM partitions)
+    """,
+    "rows about the store itself, beside the one": "SELECT count(*) - 1 FROM store",
+    "ids of purchases and refunds (charged_once) that are of no charge": """
+        SELECT count(*) FROM charged_once AS once WHERE NOT EXISTS (
+            SELECT FROM charges WHERE type <> 'usage' AND charges.charge_id = once.charge_id
+        )
+    """,
+    "purchases and refunds whose ids are not in charged_once": """
+        SELECT count(*) FROM charges WHERE type <> 'usage' AND NOT EXISTS (
+            SELECT FROM charged_once AS once WHERE once.charge_id = charges.charge_id
+        )
+    """,
+    "spans of numbers that are of no commit": """
+        WITH given AS (
+            SELECT 'charges' AS kind, charges_upto AS upto, charges_rows AS rows FROM chain
+            UNION ALL SELECT 'suspense', suspense_upto, suspense_rows FROM chain
+            UNION ALL SELECT 'signals', signals_upto, signals_rows FROM chain
+        ), older AS (
+            SELECT kind, max(upto) AS upto FROM (
+                SELECT 'charges' AS kind, charges_upto AS upto FROM chain WHERE partition = -1
+                UNION ALL SELECT 'suspense', suspense_upto FROM chain WHERE partition = -1
+                UNION ALL SELECT 'signals', signals_upto FROM chain WHERE partition = -1
+            ) AS firsts GROUP BY kind
+        )
+        SELECT count(*) FROM spans JOIN older USING (kind) WHERE spans.upto > older.upto
+            AND NOT EXISTS (
+                SELECT FROM given
+                WHERE (given.kind, given.upto, given.rows) = (spans.kind, spans.upto, spans.rows)
+            )
+    """,
+}
 
 # One number each, named as in LawInputs. Sums of bigint are numeric, and as wide as they need be.
 LAWS = {

@@ -67,6 +67,7 @@ FROM pg_namespace WHERE nspname = 'ratecast'
 """
 
 OFFSET_MOVED = "RC001"  # raised by the schema's commit_batch; its detail is where the store stands
+ORIGIN_CHANGED = "RC002"  # likewise; the store is rated from another topic
 UNIQUE_VIOLATION = "23505"
 # What a server's system says of a disk, a quota or a limit that is used up; only for the first does
 # PostgreSQL have an error of its own.
@@ -153,7 +154,7 @@ def explained(place: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if error.sqlstate in (UNIQUE_VIOLATION, OFFSET_MOVED):
+        if error.sqlstate in (UNIQUE_VIOLATION, OFFSET_MOVED, ORIGIN_CHANGED):
             raise
         raise _store_error(place, error) from error
 
@@ -321,7 +322,8 @@ class Links:
 
 def open_reader(url: str) -> Links:
     """Open a store for reading. Raises: StoreError."""
-    links = Links(partial(Link, url, {"default_transaction_read_only": "on"}))
+    settings = {"default_transaction_read_only": "on", "lock_timeout": str(LOCK_TIMEOUT_MS)}
+    links = Links(partial(Link, url, settings))
     with _closed_on_error(links), links.transaction() as connection:
         version = _schema_version(connection, links.place)
         if version is None:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
@@ -14,17 +14,22 @@ from uuid import UUID
 
 import polars as pl
 
-from rating.schemas import ACCOUNTS, ORDERS, SIGNALS, SUSPENSE, SourcePosition, StateChunk
-from sinks.pages import EVER_MS, NEVER_MS, SEQ, STORED_CHARGES, STORED_SESSIONS, PagedStore
+from rating.schemas import ACCOUNTS, ORDERS, SIGNALS, SUSPENSE, Origin, SourcePosition, StateChunk
+from sinks import chain
+from sinks.chain import BEFORE_FIRST, KINDS, Head, Link
+from sinks.chained import LINK_COLUMNS, ChainedStore, Cursors
+from sinks.pages import EVER_MS, NEVER_MS, SEQ, STORED_CHARGES, STORED_SESSIONS
 from sinks.sqlite_claim import FileClaim
 from sinks.sqlite_file import explained, open_reader, open_writer, rolled_back
 from sinks.sqlite_queries import (
     ADVANCE,
     BEGIN_PARTITION,
     CHARGES_BY_TYPE,
+    HEADS,
     IDS_TAKEN,
     LAWS,
     OF_ACCOUNT,
+    ORPHANS,
     PAID,
     SIGNALS_BY_TYPE,
     STORED_ALREADY,
@@ -38,11 +43,13 @@ from sinks.store import (
     Kind,
     LawInputs,
     OffsetMoved,
+    OriginChanged,
     Position,
     StoredBook,
     StoredPartition,
     StoreReadOnly,
     Summary,
+    origin_changed,
 )
 from sinks.taken_ids import IdsTaken, hold_back
 
@@ -140,7 +147,7 @@ def insertion(table: str, frame: pl.DataFrame, schema: pl.Schema) -> Insertion:
     return Insertion(table, f"{into} {source}", image, ())
 
 
-class SqliteStore(PagedStore):
+class SqliteStore(ChainedStore):
     """A billing store in the file `path`, made if it is missing unless create is False.
 
     Raises: StoreError. The contract is `sinks.store.BillingStore`.
@@ -155,6 +162,9 @@ class SqliteStore(PagedStore):
         self._reader = open_reader(self._path)
         self._writer_lock = Lock()
         self._reader_lock = Lock()
+        self._in_snapshot = False
+        if self._writer is not None:
+            self._begin_chain()
 
     @property
     def url(self) -> str:
@@ -183,8 +193,22 @@ class SqliteStore(PagedStore):
         self.close()
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read everything as of one moment for as long as the block runs, by one thread."""
+        with self._reading():
+            self._in_snapshot = True
+            try:
+                yield
+            finally:
+                self._in_snapshot = False
+
+    @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Read what is committed, all of it as of one moment."""
+        if self._in_snapshot:
+            with explained(self._path):
+                yield self._reader
+            return
         with self._reader_lock, explained(self._path):
             self._reader.execute("BEGIN")
             try:
@@ -240,7 +264,8 @@ class SqliteStore(PagedStore):
     def commit(self, commit: Commit) -> BatchResult:
         """Store all of a batch, or nothing; a charge whose id is stored already is suspended.
 
-        Returns: what was stored. Raises: OffsetMoved, StoreBusy, StoreFull, StoreReadOnly.
+        Returns: what was stored. Raises: OffsetMoved, OriginChanged, StoreBusy, StoreFull,
+        StoreReadOnly.
         """
         result = commit.result
         while True:
@@ -262,19 +287,43 @@ class SqliteStore(PagedStore):
             insertion("accounts", result.accounts.sort("account"), ACCOUNTS),
             insertion("orders", result.orders.sort("account", "order"), ORDERS),
         ]
+        facts, changes = chain.facts_of(result, charges), chain.changes_of(commit)
+        rows = (charges.height, result.suspense.height, result.signals.height)
         try:
             with self._writing(insertions) as connection:
                 _advance(connection, commit)
+                if commit.origin is not None:
+                    self._note_origin(connection, commit.origin, moves=commit.moves_origin)
+                upto = _upto(connection, rows)
                 first = _number(connection, "SELECT max(seq) FROM charges") + 1
                 for each in insertions:
                     each.run(connection)
                 if connection.execute(IDS_TAKEN, (first,)).fetchone()[0]:
                     raise IdsTaken
                 _change_state(connection, commit)
+                _add_link(connection, Link(commit.partition, 0, upto, rows, facts, changes, b""))
         except sqlite3.IntegrityError as error:
             if "charges." not in str(error):
                 raise
             raise IdsTaken from error
+
+    def origin(self) -> Origin | None:
+        """Give the topic that the store is rated from; None where no commit told."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT cluster, topic FROM origin").fetchone()
+        return None if found is None else Origin(*found)
+
+    def _note_origin(self, connection: sqlite3.Connection, origin: Origin, *, moves: bool) -> None:
+        """Keep the topic of the first commit that tells one. Raises: OriginChanged."""
+        kept = connection.execute("SELECT cluster, topic FROM origin").fetchone()
+        if kept is None:
+            connection.execute("INSERT INTO origin VALUES (?, ?)", (origin.cluster, origin.topic))
+        elif moves:
+            connection.execute(
+                "UPDATE origin SET cluster = ?, topic = ?", (origin.cluster, origin.topic)
+            )
+        elif kept != (origin.cluster, origin.topic):
+            raise OriginChanged(origin_changed(self.url, Origin(*kept), origin))
 
     def positions(self) -> dict[int, Position]:
         """Give how far each partition was rated, without its state."""
@@ -296,16 +345,19 @@ class SqliteStore(PagedStore):
         """Keep the books used. Raises: BookChanged."""
         with self._writing() as connection:
             kept = dict(connection.execute("SELECT id, fingerprint FROM books"))
+            before = frozenset(kept)
             for book in books:
                 if kept.setdefault(book.id, book.fingerprint) != book.fingerprint:
                     raise BookChanged(
                         f"{self._path}: book {book.id!r} is not the one that this store's charges "
                         "were made with; a changed book needs an id of its own"
                     )
+            new = [book for book in books if book.id not in before]
             connection.executemany(
-                "INSERT OR IGNORE INTO books VALUES (?, ?, ?, ?, ?, ?)",
-                [astuple(book) for book in books],
+                "INSERT INTO books VALUES (?, ?, ?, ?, ?, ?)", [astuple(book) for book in new]
             )
+            if new:
+                _add_link(connection, Link.of_store([chain.book_change(book) for book in new]))
 
     def books(self) -> list[StoredBook]:
         """Give the books used, ascending by effective_from_ms."""
@@ -324,6 +376,63 @@ class SqliteStore(PagedStore):
         with self._writing([new]) as connection:
             connection.execute("DELETE FROM open_sessions WHERE partition = ?", (partition,))
             new.run(connection)
+            change = chain.sessions_change(partition, stamped, STORED_SESSIONS)
+            _add_link(connection, Link.of_store([change]))
+
+    # --- the chain ----------------------------------------------------------------------------
+
+    def _begin_chain(self) -> None:
+        """Begin the chain of a store that has none: with what there is, and so at an upgrade."""
+        with self._reading() as connection:
+            if connection.execute("SELECT 1 FROM chain LIMIT 1").fetchone():
+                return
+        with self._writing() as connection:
+            if connection.execute("SELECT 1 FROM chain LIMIT 1").fetchone():
+                return
+            # Nobody else writes now, so the reader sees what this link vouches for.
+            _add_link(connection, self.first_link())
+            connection.executemany(
+                "UPDATE projections SET digest = ? WHERE name = ?",
+                [
+                    (chain.cursor_digest(self.store_id, name, seq, payload), name)
+                    for name, seq, payload, _ in self._cursors()
+                ],
+            )
+
+    def heads(self) -> list[Head]:
+        """Give the last link of each chain, ascending by partition."""
+        with self._reading() as connection:
+            return [Head(*row) for row in connection.execute(HEADS)]
+
+    def _link_rows(self, after: tuple[int, int], rows: int) -> list[tuple[Any, ...]]:
+        columns = ", ".join(LINK_COLUMNS)
+        statement = (
+            f"SELECT {columns} FROM chain WHERE (partition, number) > (?, ?)"  # noqa: S608
+            " ORDER BY partition, number LIMIT ?"
+        )
+        with self._reading() as connection:
+            return connection.execute(statement, (*after, rows)).fetchall()
+
+    def _cursors(self) -> Cursors:
+        with self._reading() as connection:
+            return connection.execute(
+                "SELECT name, seq, payload, digest FROM projections"
+            ).fetchall()
+
+    def row_counts(self) -> tuple[int, int, int]:
+        """How many charges, suspense rows and signals there are, numbered or not."""
+        with self._reading() as connection:
+            charges, suspense, signals = (
+                _number(connection, f"SELECT count(*) FROM {kind}")  # noqa: S608
+                for kind in KINDS
+            )
+        return charges, suspense, signals
+
+    def strays(self) -> list[str]:
+        """Say what is in the store beside what links vouch for, and should not be as it is."""
+        with self._reading() as connection:
+            counted = {what: _number(connection, asked) for what, asked in ORPHANS.items()}
+        return super().strays() + [f"{what}: {count}" for what, count in counted.items() if count]
 
     # --- cursors --------------------------------------------------------------------------------
 
@@ -362,7 +471,8 @@ class SqliteStore(PagedStore):
         """Move a named cursor."""
         with self._writing() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO projections VALUES (?, ?, ?)", (name, seq, payload)
+                "INSERT OR REPLACE INTO projections VALUES (?, ?, ?, ?)",
+                (name, seq, payload, chain.cursor_digest(self.store_id, name, seq, payload)),
             )
 
     def claim(self, name: str) -> FileClaim | None:
@@ -473,6 +583,32 @@ def _change_state(connection: sqlite3.Connection, commit: Commit) -> None:
     connection.executemany(
         "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(partition, *astuple(source)) for source in commit.sources],
+    )
+
+
+def _upto(connection: sqlite3.Connection, rows: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The number of the last row that this commit is going to add, by kind; 0 for none."""
+    charges, suspense, signals = (
+        _number(connection, f"SELECT max(seq) FROM {kind}") + count if count else 0  # noqa: S608
+        for kind, count in zip(KINDS, rows, strict=True)
+    )
+    return charges, suspense, signals
+
+
+def _add_link(connection: sqlite3.Connection, link: Link) -> None:
+    """Add a link to its chain; its number and its digest follow from the one before."""
+    number, before = connection.execute(
+        "SELECT number, digest FROM chain WHERE partition = ? ORDER BY number DESC LIMIT 1",
+        (link.partition,),
+    ).fetchone() or (0, BEFORE_FIRST)
+    numbered = replace(link, number=number + 1)
+    pairs = [part for pair in zip(link.upto, link.rows, strict=True) for part in pair]
+    connection.execute(
+        f"INSERT INTO chain ({', '.join(LINK_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        (
+            *(link.partition, number + 1, *pairs, link.facts, link.changes),
+            numbered.expected_digest(before),
+        ),
     )
 
 

@@ -60,6 +60,14 @@ SELECT EXISTS (
 )
 """
 
+HEADS = """
+SELECT chain.partition, number, digest FROM (
+    SELECT -1 AS partition UNION ALL SELECT partition FROM partitions
+) AS places JOIN chain ON chain.partition = places.partition
+    AND number = (SELECT max(number) FROM chain WHERE chain.partition = places.partition)
+ORDER BY chain.partition
+"""
+
 # Is a charge stored already? By charges_by_slot; then wherever an order's charge is.
 STORED_ALREADY = """
 SELECT 1 FROM charges WHERE slot = ?1 AND account = ?2 AND charge_id = ?3
@@ -118,6 +126,18 @@ PAID = (
     f"SELECT {wide_sum('paid')} FROM accounts",  # noqa: S608 - a column of our own
     f"SELECT {wide_sum('paid')} FROM {CHARGED} WHERE type = 'usage'",  # noqa: S608
 )
+# Rows that no commit wrote, and that nothing else would show.
+ORPHANS = {
+    "rows of state of partitions that there are not": """
+        SELECT count(*) FROM state WHERE partition NOT IN (SELECT partition FROM partitions)
+    """,
+    "sources of partitions that there are not": """
+        SELECT count(*) FROM sources WHERE partition NOT IN (SELECT partition FROM partitions)
+    """,
+    "rows about the store itself or its topic, beside the one of each": """
+        SELECT (SELECT count(*) - 1 FROM store) + max((SELECT count(*) - 1 FROM origin), 0)
+    """,
+}
 
 # One number each, named as in LawInputs.
 LAWS = {

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
-    from rating.schemas import BatchResult, Commit, SourcePosition, StateChunk
+    from rating.schemas import BatchResult, Commit, Origin, SourcePosition, StateChunk
+    from sinks.chain import Head, Link
 
 Kind = Literal["charges", "suspense", "signals"]
 POSTGRES_SCHEMES = ("postgresql", "postgres")
@@ -71,6 +73,10 @@ class StoreReadOnly(StoreError):  # noqa: N818
 
 class OffsetMoved(StoreError):  # noqa: N818
     """The partition's offset is not the one that the commit builds on; nothing was changed."""
+
+
+class OriginChanged(StoreError):  # noqa: N818
+    """The store is rated from another topic. Nothing was changed."""
 
 
 class BookChanged(StoreError):  # noqa: N818
@@ -219,9 +225,13 @@ class BillingStore(Protocol):
 
         A charge whose id is stored already is suspended (sinks/taken_ids.py).
         Returns: what was stored. Raises: OffsetMoved where the partition's next_offset is not
-        commit.expected_offset (a partition without commits is at 0); StoreBusy; StoreFull;
-        StoreReadOnly.
+        commit.expected_offset (a partition without commits is at 0); OriginChanged where it is not
+        rated from commit.origin; StoreBusy; StoreFull; StoreReadOnly.
         """
+        ...
+
+    def origin(self) -> Origin | None:
+        """Give the topic that the store is rated from; None where no commit told."""
         ...
 
     def positions(self) -> Mapping[int, Position]:
@@ -282,6 +292,32 @@ class BillingStore(Protocol):
         """
         ...
 
+    # --- the chain -----------------------------------------------------------------------------
+
+    def heads(self) -> list[Head]:
+        """Give the last link of each chain, ascending by partition; that of the store itself first."""
+        ...
+
+    def links(self, rows: int = 10_000) -> Iterator[Link]:
+        """Give all links, ascending by partition and number."""
+        ...
+
+    def changes(self) -> Iterator[tuple[bytes, bytes, str]]:
+        """Give each row that a link may vouch for: its key, its digest, and how to name it."""
+        ...
+
+    def strays(self) -> list[str]:
+        """Say what is in the store beside what links vouch for, and should not be as it is."""
+        ...
+
+    def row_counts(self) -> tuple[int, int, int]:
+        """How many charges, suspense rows and signals there are, numbered or not."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read everything as of one moment for as long as the block runs, by one thread."""
+        ...
+
     # --- questions ------------------------------------------------------------------------------
 
     def charge(self, charge_id: str) -> pl.DataFrame:
@@ -313,6 +349,16 @@ class BillingStore(Protocol):
     def laws(self) -> LawInputs:
         """Add up what the laws compare. Reads every charge once or twice."""
         ...
+
+
+def origin_changed(url: str, kept: Origin, given: Origin) -> str:
+    """What to say where a store is to be rated from another topic than it is."""
+    other = "cluster" if kept.topic == given.topic else "topic"
+    return (
+        f"{url}: this store is rated from topic {kept.topic} of cluster {kept.cluster}, and this is "
+        f"topic {given.topic} of cluster {given.cluster}; name the right {other}, or another store; "
+        "where this topic holds the same messages, start the worker once with --accept-topic"
+    )
 
 
 def open_store(url: str, *, create: bool = True) -> BillingStore:

@@ -25,6 +25,7 @@ from rating.runtime.commands.simulate import simulate
 from rating.runtime.commands.status import status
 from rating.runtime.commands.tariffs import tariffs
 from rating.runtime.commands.topics import topics
+from rating.runtime.commands.verify import verify
 from rating.runtime.commands.worker import worker
 from rating.runtime.failures import (
     BROKEN_PIPE,
@@ -110,6 +111,7 @@ for command in (
     gateway,
     keys,
     status,
+    verify,
     explain,
     export,
     sessions,

@@ -7,7 +7,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import Final
+from typing import Final, NoReturn
 
 FAILED: Final = 1
 UNREAD: Final = 3  # 2 is click's own, for a misused command
@@ -49,6 +49,15 @@ def nobody_reads(error: Exception) -> bool:
         os.dup2(nowhere, output)
         os.close(nowhere)
     return bool(broken)
+
+
+def end_at_once(error: Exception) -> NoReturn:
+    """Say what is wrong and end the process, although one of its threads never comes back.
+
+    Nothing of a batch in hand is stored then; whoever starts next goes on where the store stands.
+    """
+    print(f"Error: {error}", file=sys.stderr, flush=True)
+    os._exit(FAILED)
 
 
 def is_law_broken(error: Exception) -> bool:

@@ -25,10 +25,14 @@ class KafkaAccessError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KafkaAccess:
-    """Addresses ("host:port,host:port") and settings, checked."""
+    """Addresses ("host:port,host:port") and settings, checked.
+
+    cluster: Kafka's own id of it, once a broker was reached; None where it told none.
+    """
 
     addresses: str
     settings: dict[str, str] = field(default_factory=dict)
+    cluster: str | None = None
 
     @classmethod
     def read(cls, addresses: str, config: str | None = None) -> KafkaAccess:

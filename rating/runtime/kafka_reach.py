@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.conn import create_conn
@@ -41,14 +42,16 @@ def reached(addresses: str, config: str | None = None) -> KafkaAccess:
     log = logging.getLogger("aiokafka.conn")
     was_disabled, log.disabled = log.disabled, True
     try:
-        asyncio.run(_reach(access))
+        return replace(access, cluster=asyncio.run(_reach(access)))
     finally:
         log.disabled = was_disabled
-    return access
 
 
-async def _reach(access: KafkaAccess) -> None:
-    """Ask one broker after the other who belongs to the cluster. Raises: KafkaAccessError."""
+async def _reach(access: KafkaAccess) -> str | None:
+    """Ask one broker after the other who belongs to the cluster. Raises: KafkaAccessError.
+
+    Returns: the cluster's id.
+    """
     options = access.client_options()
     del options["bootstrap_servers"]
     refusals: list[str] = []
@@ -56,20 +59,22 @@ async def _reach(access: KafkaAccess) -> None:
         host, _, port = address.rpartition(":")
         at = host.strip("[]"), int(port)
         try:
-            named = await _brokers_named_by(at, options)
+            named, cluster = await _brokers_named_by(at, options)
         except (KafkaError, OSError, TimeoutError) as error:
             refusals.append(_refusal(address, error, access))
             continue
         if named and at not in named:
             await _reach_named(address, named, access, options)
-        return
+        return cluster
     silent = [said for said in refusals if said.startswith("no Kafka broker")]
     # Whoever answers and refuses knows more than whoever is silent.
     raise KafkaAccessError(next((said for said in refusals if said not in silent), refusals[0]))
 
 
-async def _brokers_named_by(at: Address, options: dict[str, Any]) -> list[Address]:
-    """Connect to a broker. Returns: where it says that its cluster's brokers are."""
+async def _brokers_named_by(
+    at: Address, options: dict[str, Any]
+) -> tuple[list[Address], str | None]:
+    """Connect to a broker. Returns: where it says that its cluster's brokers are, and its id."""
     for _ in range(HANG_UPS_MAX - 1):
         try:
             return await _ask_brokers(at, options)
@@ -78,14 +83,15 @@ async def _brokers_named_by(at: Address, options: dict[str, Any]) -> list[Addres
     return await _ask_brokers(at, options)
 
 
-async def _ask_brokers(at: Address, options: dict[str, Any]) -> list[Address]:
+async def _ask_brokers(at: Address, options: dict[str, Any]) -> tuple[list[Address], str | None]:
     host, port = at
     connection = await create_conn(host, port, request_timeout_ms=TIMEOUT_MS, **options)
     try:
         told = await connection.send(MetadataRequest([]))
     finally:
         connection.close()
-    return [(broker[1], broker[2]) for broker in told.brokers]
+    # Brokers before 0.10.1 tell no id.
+    return [(broker[1], broker[2]) for broker in told.brokers], getattr(told, "cluster_id", None)
 
 
 async def _reach_named(

@@ -122,6 +122,24 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self._store_waiting = Gauge(
+            "ratecast_store_waiting_seconds",
+            "How long the billing store has kept a partition waiting by now, by what it answers.",
+            ["error"],
+            registry=registry,
+        )
+        self._chain_links = Gauge(
+            "ratecast_chain_links",
+            "Number of the last link of the partition's hash chain.",
+            ["partition"],
+            registry=registry,
+        )
+        self._chain_head = Gauge(
+            "ratecast_chain_head",
+            "First 48 bits of the digest of the last link of the partition's hash chain.",
+            ["partition"],
+            registry=registry,
+        )
         self._open = Gauge(
             "ratecast_open_sessions", "Sessions open.", ["partition"], registry=registry
         )
@@ -217,9 +235,25 @@ class Metrics:
         self._rebalances.inc()
         self._partitions.set(partitions_assigned)
 
+    def revoked(self) -> None:
+        """Say that no partition is assigned, until the group gives some."""
+        self._partitions.set(0)
+
+    def chained(self, partition: int, number: int, digest: bytes) -> None:
+        """Say which link of a partition's hash chain is the last."""
+        self._chain_links.labels(str(partition)).set(number)
+        self._chain_head.labels(str(partition)).set(int.from_bytes(digest[:6]))
+
+    def waiting_for_store(self, seconds: float, error: str) -> None:
+        """Say how long the store has kept a partition waiting by now; 0 where it keeps none."""
+        self._store_waiting.clear()
+        if error:
+            self._store_waiting.labels(error).set(seconds)
+
     def left(self, partition: int) -> None:
         """Say no more about a partition that another worker rates now."""
-        for gauge in (self._lag_messages, self._lag_s, self._open):
+        gauges = (self._lag_messages, self._lag_s, self._open, self._chain_links, self._chain_head)
+        for gauge in gauges:
             gauge.remove_by_labels({"partition": str(partition)})
 
     # --- topics ---------------------------------------------------------------------------------

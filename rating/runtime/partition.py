@@ -16,7 +16,7 @@ from rating.schemas import Commit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from rating.schemas import BatchResult, StateChunk, UsageBatch
+    from rating.schemas import BatchResult, Origin, StateChunk, UsageBatch
     from sinks.store import StoredPartition
     from tariffs.model import Book
 
@@ -84,14 +84,29 @@ class Partition:
         """How many sessions are open."""
         return self._rater.sessions_open
 
-    def rate(self, batch: UsageBatch, next_offset: int) -> Commit:
+    def rate(
+        self,
+        batch: UsageBatch,
+        next_offset: int,
+        origin: Origin | None = None,
+        *,
+        moves_origin: bool = False,
+    ) -> Commit:
         """Rate the records from `next_offset` up to, but without, the one given.
 
+        origin, moves_origin: as in Commit.
         Returns: what `commit` is to be called with. Raises: LawBroken.
         """
         assert next_offset > self.next_offset, "a batch moves a partition on"
         result = self._rater.rate(batch)
-        commit = Commit(self.number, self.next_offset, next_offset, result)
+        commit = Commit(
+            self.number,
+            self.next_offset,
+            next_offset,
+            result,
+            origin=origin,
+            moves_origin=moves_origin,
+        )
         self.next_offset = next_offset
         return commit
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import choose_encoder
 
+from rating.runtime.failures import end_at_once
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,6 +27,7 @@ SILENCE_S_MAX = 120.0  # longer than any batch takes
 LAST_LOOK_S_MAX = 60.0  # Prometheus seldom looks more rarely
 TEXT = "text/plain; charset=utf-8"
 STARTING = "starting"
+WORK = "work"
 
 
 @dataclass(slots=True)
@@ -32,24 +35,27 @@ class Health:
     """What a process says of itself.
 
     silence_s_max: without a sign of life for so long, it counts as stuck and wants a restart.
+    signs: how often it gave one.
     """
 
     silence_s_max: float = SILENCE_S_MAX
+    signs: int = 0
     _alive_at_s: float = field(default_factory=time.monotonic)
-    _waiting_for: str = STARTING
+    _waiting_for: dict[str, str] = field(default_factory=lambda: {WORK: STARTING})
     _read: Event = field(default_factory=Event)
 
     def alive(self) -> None:
         """Give a sign of life, from where the work is done."""
+        self.signs += 1
         self._alive_at_s = time.monotonic()
 
-    def ready(self) -> None:
-        """Say that the work can be done."""
-        self._waiting_for = ""
+    def ready(self, part: str = WORK) -> None:
+        """Say that a part of what the work needs is there."""
+        self._waiting_for.pop(part, None)
 
-    def not_ready(self, waiting_for: str) -> None:
+    def not_ready(self, waiting_for: str, part: str = WORK) -> None:
         """Say what the work waits for, such as "no partition is assigned yet"."""
-        self._waiting_for = waiting_for
+        self._waiting_for[part] = waiting_for
 
     def reader(self) -> Event:
         """What to set once the metrics, as they are at this call, have been read."""
@@ -67,7 +73,37 @@ class Health:
 
     def waiting_for(self) -> str:
         """Why the work cannot be done now; "" where it can."""
-        return self.complaint() or self._waiting_for
+        return self.complaint() or next(iter(tuple(self._waiting_for.values())), "")
+
+
+@contextmanager
+def ended_when_silent(health: Health, look_every_s: float = 1.0) -> Iterator[None]:
+    """End the process, with a sentence, where its work gives no sign of life while the block runs.
+
+    It counts looks without a new sign, not seconds: a process that was frozen has not looked either.
+    """
+    over = Event()
+
+    def look() -> None:
+        signs, silent_looks = health.signs, 0
+        while not over.wait(look_every_s):
+            silent_looks = silent_looks + 1 if health.signs == signs else 0
+            signs = health.signs
+            if silent_looks * look_every_s > health.silence_s_max:
+                end_at_once(
+                    RuntimeError(
+                        f"the work gave no sign of life for {silent_looks * look_every_s:.0f} s; "
+                        "start it again, as a supervisor does"
+                    )
+                )
+
+    thread = Thread(target=look, daemon=True, name="silence")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from rating.runtime.summary import (
 
 if TYPE_CHECKING:
     from rating.runtime.summary import Law
+    from sinks.chain import Head
     from sinks.store import BillingStore, StoredBook, Summary
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +37,7 @@ class Standing:
     holds: Summary
     balances: dict[str, tuple[int, int, int]]
     laws: tuple[Law, ...]
+    heads: tuple[Head, ...]
 
 
 def standing_of(store: BillingStore) -> Standing:
@@ -47,6 +49,7 @@ def standing_of(store: BillingStore) -> Standing:
         holds,
         _balances(store),
         audit(store.laws(), _open_ms(store, holds)),
+        tuple(store.heads()),
     )
 
 
@@ -80,6 +83,9 @@ def as_text(standing: Standing) -> str:
             "",
             "Laws",
             *law_lines(standing.laws),
+            "",
+            "Heads of the chain; keep them elsewhere, for `ratecast verify --from`",
+            *(f"  {head}" for head in standing.heads),
         ]
     )
 
@@ -113,6 +119,7 @@ def as_json(standing: Standing) -> dict[str, Any]:
         ],
         "sessions_open": holds.sessions_open,
         "laws": laws_json(standing.laws),
+        "heads": [str(head) for head in standing.heads],
     }
 
 

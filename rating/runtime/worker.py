@@ -17,6 +17,8 @@ import faust
 import uvloop
 from faust.app.base import BootStrategy
 
+from rating.runtime.consumption import StoodStill
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -85,6 +87,8 @@ class UsageService(faust.Service):
                 await self._consumption.stop()
             except Exception as failure:  # noqa: BLE001 - raised again by run_worker
                 self.failure = self.failure or failure
+            if self._consumption.left_behind and not isinstance(self.failure, StoodStill):
+                self.failure = StoodStill(str(self.failure or "a batch in hand did not come back"))
 
 
 def run_worker(

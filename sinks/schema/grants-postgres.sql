@@ -24,16 +24,17 @@ GRANT SELECT ON ALL TABLES IN SCHEMA ratecast TO ratecast_reader;
 GRANT ratecast_reader TO ratecast_writer;
 GRANT INSERT ON
     ratecast.books, ratecast.charges, ratecast.charged_once, ratecast.suspense, ratecast.signals,
-    ratecast.spans
+    ratecast.spans, ratecast.chain
     TO ratecast_writer;
 GRANT INSERT, UPDATE ON
-    ratecast.accounts, ratecast.orders, ratecast.partitions, ratecast.projections
+    ratecast.accounts, ratecast.orders, ratecast.partitions, ratecast.projections, ratecast.origin
     TO ratecast_writer;
 GRANT INSERT, UPDATE, DELETE ON ratecast.state, ratecast.sources TO ratecast_writer;
 GRANT INSERT, DELETE ON ratecast.open_sessions TO ratecast_writer;
 GRANT USAGE ON SEQUENCE ratecast.batch_numbers TO ratecast_writer;
 GRANT EXECUTE ON FUNCTION
-    ratecast.make_month, ratecast.number_rows, ratecast.commit_batch
+    ratecast.make_month, ratecast.number_rows, ratecast.commit_batch, ratecast.add_link,
+    ratecast.note_origin
     TO ratecast_writer;
 DO $$
 BEGIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from random import Random
@@ -28,6 +29,7 @@ from worker_runs import (
     wait_until,
 )
 
+from sinks.store import open_store
 from tariffs.load import load_books
 
 if TYPE_CHECKING:
@@ -308,7 +310,61 @@ def test_a_log_that_is_shorter_than_the_store_knows(
     check_charges(scene, messages)
     worker.stop()
     other = make_topic(scene.kafka, PARTITIONS)
-    code, said = ended(scene, "--topic", other, "--group", other)
+    code, said = ended(scene, "--topic", other, "--group", other, "--accept-topic")
     assert code == 1
     assert f"{other}/" in said
     assert "not the log that the store was made from" in said
+
+
+def test_a_store_is_rated_from_its_own_topic_alone(
+    scene: WorkerScene, evening: tuple[Path, list[bytes]]
+) -> None:
+    """A topic that holds the same messages, such as a mirror, is accepted where that is said."""
+    messages = packed_log(evening[1][:400], PARTITIONS, Random(10), sizes=[1])
+    send(scene.kafka, scene.topic, messages[:200]).join()
+    worker = scene.start()
+    wait_until(lambda: scene.records() == 200, 60, "commits")
+    worker.stop()
+    mirror = make_topic(scene.kafka, PARTITIONS)
+    send(scene.kafka, mirror, messages).join()
+    code, said = ended(scene, "--topic", mirror, "--group", mirror)
+    assert code == 1
+    assert f"this store is rated from topic {scene.topic} of cluster " in said
+    assert f"and this is topic {mirror} of cluster " in said
+    scene.topic = mirror
+    accepting = scene.start("--accept-topic")
+    check_charges(scene, messages)
+    accepting.stop()
+    later = scene.start()
+    wait_until(lambda: later.is_at_work, 60, "it works")
+    assert later.stop() == 0
+
+
+def test_a_topic_of_something_else_leaves_no_row(
+    scene: WorkerScene, evening: tuple[Path, list[bytes]]
+) -> None:
+    other = make_topic(scene.kafka, PARTITIONS)
+    lines = [b'{"level": "info", "said": "%d"}' % number for number in range(4_000)]
+    send(scene.kafka, other, packed_log(lines, PARTITIONS, Random(11), sizes=[1, 20])).join()
+    code, said = ended(scene, "--topic", other, "--group", other)
+    assert code == 1
+    assert re.search(
+        r"of the first [\d,]+ records of usage-\w+/\d are malformed \(usage-\w+/\d@\S+: .+\), so this is "
+        "hardly a topic of usage records; nothing of this batch was stored",
+        said,
+    )
+    with open_store(scene.store, create=False) as store:
+        assert (store.last_seq("suspense"), store.positions(), store.origin()) == (0, {}, None)
+    messages = packed_log(evening[1][:200], PARTITIONS, Random(9), sizes=[1])
+    send(scene.kafka, scene.topic, messages).join()
+    assert scene.start().is_running
+    check_charges(scene, messages)
+
+
+def test_a_topic_that_is_nearly_all_malformed_is_rated_where_that_is_accepted(
+    scene: WorkerScene,
+) -> None:
+    lines = [b"no usage %d" % number for number in range(200)]
+    send(scene.kafka, scene.topic, packed_log(lines, PARTITIONS, Random(11), sizes=[1])).join()
+    scene.start("--accept-malformed")
+    wait_until(lambda: scene.records() == 200, 60, "commits")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import stored
 import yaml
 from patience import PATIENCE_S
+from services.prometheus import failed_rule_tests
 
 from ingest.gateway.metrics import Metrics as GatewayMetrics
 from rating.runtime.metrics import OTHER, REASONS_MAX, Metrics
@@ -127,6 +130,20 @@ def test_a_partition_that_left_is_said_no_more() -> None:
     assert value(metrics, "ratecast_rebalances_total") == 1
 
 
+def test_a_worker_without_partitions_and_one_that_waits_for_its_store_say_so() -> None:
+    metrics = Metrics()
+    metrics.rebalanced(4)
+    metrics.revoked()
+    assert value(metrics, "ratecast_partitions_assigned") == 0
+    metrics.waiting_for_store(12.5, "StoreBusy")
+    metrics.waiting_for_store(13.5, "StoreFull")
+    assert value(metrics, "ratecast_store_waiting_seconds", error="StoreFull") == 13.5
+    gone = metrics.registry.get_sample_value(
+        "ratecast_store_waiting_seconds", {"error": "StoreBusy"}
+    )
+    assert gone is None
+
+
 def test_failures_and_topics_are_counted() -> None:
     metrics = Metrics()
     metrics.law_broken()
@@ -180,8 +197,9 @@ def test_every_alert_says_what_to_do_and_every_instruction_has_its_alert() -> No
 
 
 def test_every_alert_is_tried_both_ways() -> None:
-    """promtool runs these; here it is seen to that none is left out and none is made up."""
+    """promtool runs them, and none is left out or made up."""
     path = ROOT / "deploy" / "prometheus" / "alerts_test.yaml"
+    assert failed_rule_tests(path) == ""
     tried = yaml.safe_load(path.read_text())["tests"]
     checks = [check for each in tried for check in each["alert_rule_test"]]
     alerts = {rule["alert"] for rule in alert_rules()}
@@ -222,6 +240,34 @@ def test_a_process_answers_how_it_is() -> None:
         health.silence_s_max = 60
         health.alive()
         assert ask(port, "/healthz") == (200, "ok\n")
+
+
+def test_readiness_waits_for_every_part() -> None:
+    health = Health()
+    health.not_ready("the store refuses: it is full", "store")
+    health.ready()
+    assert health.waiting_for() == "the store refuses: it is full"
+    health.ready("store")
+    assert health.waiting_for() == ""
+
+
+SILENT = """
+import threading
+from rating.runtime.probes import Health, ended_when_silent
+
+health = Health(silence_s_max=0.2)
+health.alive()
+with ended_when_silent(health, look_every_s=0.02):
+    threading.Event().wait()
+"""
+
+
+def test_a_process_whose_work_stands_still_ends_with_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert re.match(r"Error: the work gave no sign of life for 0 s; start it again", done.stderr)
 
 
 def test_a_process_may_wait_until_its_last_figures_are_read() -> None:

@@ -94,6 +94,20 @@ if TYPE_CHECKING:
     "ones were deleted. Without it that is an error.",
 )
 @click.option(
+    "--accept-malformed",
+    is_flag=True,
+    envvar="RATECAST_ACCEPT_MALFORMED",
+    show_envvar=True,
+    help="Rate on although nearly all records that a partition begins with are malformed. Without it "
+    "that is an error, since it is then hardly a topic of usage records.",
+)
+@click.option(
+    "--accept-topic",
+    is_flag=True,
+    help="Go on from this topic although the store was rated from another topic or cluster, which "
+    "held the same messages at the same offsets. Needed once.",
+)
+@click.option(
     "--publish",
     is_flag=True,
     envvar="RATECAST_PUBLISH",
@@ -117,6 +131,8 @@ def worker(
     session_timeout: float,
     store_patience: float,
     from_oldest: bool,
+    accept_malformed: bool,
+    accept_topic: bool,
     publish: bool,
     prefix: str,
     metrics: tuple[str, int] | None,
@@ -137,13 +153,14 @@ def worker(
     """
     from rating.laws import LawBroken
     from rating.runtime.books import books_in_force
-    from rating.runtime.consumption import Consumption, ConsumptionOptions
+    from rating.runtime.consumption import Consumption, ConsumptionOptions, StoodStill
+    from rating.runtime.failures import end_at_once
     from rating.runtime.kafka_reach import reached
     from rating.runtime.log_lines import log_to_stderr
     from rating.runtime.metrics import Metrics
-    from rating.runtime.probes import Health, probed
+    from rating.runtime.probes import Health, ended_when_silent, probed
+    from rating.runtime.store_waits import open_patiently
     from rating.runtime.worker import run_worker
-    from sinks.store import open_store
     from tariffs.load import load_books
 
     access = reached(kafka, kafka_config)
@@ -156,17 +173,25 @@ def worker(
         session_timeout_s=session_timeout,
         store_patience_s=store_patience,
         from_oldest=from_oldest,
+        accept_malformed=accept_malformed,
+        accept_topic=accept_topic,
     )
     loaded = load_books(books, strict=False)
     log_to_stderr(as_json=as_json)
     measured, health = Metrics(), Health()
-    with open_store(store) as opened, probed(metrics, measured.registry, health):
+    with (
+        probed(metrics, measured.registry, health),
+        open_patiently(store, store_patience, measured, health) as opened,
+        ended_when_silent(health),
+    ):
         in_force = books_in_force(loaded, opened)
         publishing = _publishing(store, access, prefix, measured) if publish else None
         try:
             run_worker(
                 lambda: Consumption(in_force, opened, access, options, measured, health), publishing
             )
+        except StoodStill as failure:
+            end_at_once(failure)
         except LawBroken:
             if metrics is not None:
                 health.await_reader()
