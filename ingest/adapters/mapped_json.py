@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
 from ingest.adapters.canonical import (
@@ -24,6 +24,7 @@ from ingest.adapters.canonical import (
 from ingest.adapters.fields import known_account, known_time, settled
 from ingest.adapters.mapping_files import Table, parse_mapping, raise_mistakes
 from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, parsed_or_error, parsed_values
+from ingest.adapters.numbers import EXACT, decimal_of
 from ingest.json_exact import (
     TEXTS_OF_TYPES,
     MalformedError,
@@ -54,7 +55,6 @@ MORE_FIELDS = {
 }
 REQUIRED = 1
 DECIMAL_TEXT = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
-EXACT = Context(prec=70)
 MISSING = object()
 COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -94,12 +94,14 @@ class JsonMapping:
     """A mapping file. documents: the way to the array of documents; empty: the body itself.
 
     skip: what a document looks like that the operator wants left out. rules: the first that fits.
+    names: of bulk data alone, the data model's path that each name of a box's profile stands for.
     """
 
     id: str
     documents: tuple[str, ...]
     skip: tuple[Rule, ...]
     rules: tuple[Rule, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- the mapping file --------------------------------------------------------------------------
@@ -118,11 +120,13 @@ def load_json_mapping(text: str, name: str = "mapping") -> JsonMapping:
     common = read_fields(root.table("fields"), None)
     skip = tuple(read_rule(table, {}, is_skip=True) for table in root.tables("skip"))
     rules = tuple(read_rule(table, common, is_skip=False) for table in root.tables("records"))
+    own_names = root.table("names")
+    names = {name: own_names.text(name) for name in own_names.names()}
     root.end()
     if not rules and not root.mistakes:
         root.wrong("records", "is missing: at least one [[records]] has to say what to read")
     raise_mistakes(root, name)
-    return JsonMapping(mapping_id, documents, skip, rules)
+    return JsonMapping(mapping_id, documents, skip, rules, names)
 
 
 def read_rule(table: Table, common: Mapping[str, Field], *, is_skip: bool) -> Rule:
@@ -364,13 +368,10 @@ def in_ms(value: Any, unit: str, where: str) -> Any:
         raise MalformedError(f"{where} is {shown(value)}, expected a number of {unit} or a time")
     if isinstance(number, int) and unit == "ms":
         return number
-    try:
-        exact = Decimal(number.text if isinstance(number, Number) else number)
-        scaled = EXACT.multiply(exact, UNITS[unit])
-        # What has more digits than this is no time, and raises before they are written out.
-        return int(scaled.quantize(Decimal(1), ROUND_FLOOR, EXACT))
-    except (InvalidOperation, OverflowError) as error:
-        raise MalformedError(f"{where} is {shown(value)}, out of all bounds") from error
+    exact = decimal_of(number)
+    if exact is None:
+        raise MalformedError(f"{where} is {shown(value)}, out of all bounds")
+    return int(EXACT.multiply(exact, UNITS[unit]).to_integral_value(ROUND_FLOOR, EXACT))
 
 
 def number_of(value: Any) -> Any:
