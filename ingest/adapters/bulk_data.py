@@ -377,9 +377,7 @@ def not_understood(report: Report, owner: Owner) -> dict[str, Any]:
         "them, say so under [names] of --box-events"
     )
     raw = json_bytes({JSON_TIME: report.time} | report.values)
-    return suspended_row(
-        MALFORMED, why, raw, account=owner.account, time=collected_ms(report.time)
-    )
+    return suspended_row(MALFORMED, why, raw, account=owner.account, time=collected_ms(report.time))
 
 
 def csv_reports(body: bytes, form: str) -> Iterator[Report]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from decimal import Context, Decimal
+from typing import TYPE_CHECKING
 
-from ingest.json_exact import Number
+if TYPE_CHECKING:
+    from ingest.json_exact import Number
 
 DIGITS_MAX = 60  # of any time or place in any unit, with decimals to spare
 EXPONENT_MAX = 60

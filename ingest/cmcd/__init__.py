@@ -11,6 +11,7 @@ Source: CTA-5004 (September 2020), CTA-5004-B (April 2026), RFC 8941.
 
 from ingest.cmcd.keys import HEADERS, KEYS, TABLE, VERSION_MAX, Key, is_custom
 from ingest.cmcd.reading import (
+    ARGUMENTS,
     MEDIA_TYPES,
     body_lines,
     json_elements,
@@ -28,6 +29,7 @@ from ingest.cmcd.versions import downgraded, upgraded
 from ingest.cmcd.writing import write_body, write_headers, write_query, write_record
 
 __all__ = [
+    "ARGUMENTS",
     "HEADERS",
     "KEYS",
     "MEDIA_TYPES",

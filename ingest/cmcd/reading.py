@@ -33,9 +33,9 @@ MEDIA_TYPES = ("application/cmcd", "text/cmcd")  # since revision B, and before 
 BLANK = " \t\r\n"
 SHAPES = Shapes()
 
-# The argument's name, in the case and the places that are met; the draft's is dash.js 3.1's.
+ARGUMENTS = ("CMCD", "Common-Media-Client-Data")  # in any case; the second is the draft's
 ARGUMENT = re.compile(
-    r"(?:\A|(?<=[?&;]))(?:CMCD|Common-Media-Client-Data)=([^&]*)", re.IGNORECASE | re.ASCII
+    rf"(?:\A|(?<=[?&;]))(?:{'|'.join(ARGUMENTS)})=([^&]*)", re.IGNORECASE | re.ASCII
 )
 ENCODED_EQUALS = "%3d"
 PREFIX = re.compile(r"//[^/]*/")  # as Akamai's logs have it: //1.0@V/bl=...
@@ -112,7 +112,7 @@ def read_line(text: str) -> Record:
     """Read a record, or an argument that holds one. Raises: Rejected."""
     if ARGUMENT.match(text) is None:
         return read_record(text)
-    return last_media(find_arguments(text))
+    return read_record(chosen_argument(find_arguments(text)))
 
 
 def text_of(line: bytes) -> str:
@@ -130,11 +130,11 @@ def read_query(query: str) -> Record | None:
     Raises: Rejected.
     """
     arguments = find_arguments(query)
-    return last_media(arguments) if arguments else None
+    return read_record(chosen_argument(arguments)) if arguments else None
 
 
 def find_arguments(query: str) -> list[str]:
-    """Every argument CMCD of a query, decoded, in their order; see `last_media`."""
+    """Every argument CMCD of a query, decoded, in their order; see `chosen_argument`."""
     return [
         without_prefix(unquote_plus(found)) for found in ARGUMENT.findall(query.removeprefix("?"))
     ]
@@ -146,22 +146,20 @@ def without_prefix(text: str) -> str:
     return text[prefix.end() :] if prefix else text
 
 
-def last_media(arguments: list[str]) -> Record:
-    """The record of a request that has one argument or several.
+def chosen_argument(arguments: list[str]) -> str:
+    """Which argument counts of those that a request has.
 
     A player adds its own behind what the URL had already: that of the playlist, say, or of an earlier
-    try. So the last counts, unless only an earlier one says what plays and for how long.
-    Raises: Rejected if the last cannot be read.
+    try. So it is the last, unless only an earlier one says what plays and for how long.
     """
-    if len(arguments) > 1:
-        for text in reversed(arguments):
-            try:
-                record = read_record(text)
-            except Rejected:
-                continue
-            if record.values.get("ot") in PICTURES and "d" in record.values:
-                return record
-    return read_record(arguments[-1])
+    for text in reversed(arguments if len(arguments) > 1 else ()):
+        try:
+            record = read_record(text)
+        except Rejected:
+            continue
+        if record.values.get("ot") in PICTURES and "d" in record.values:
+            return text
+    return arguments[-1]
 
 
 def read_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Record | None:

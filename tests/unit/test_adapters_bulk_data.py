@@ -326,7 +326,9 @@ def test_objects_may_have_letters_for_instances() -> None:
 
 
 def test_names_of_the_boxs_own_are_read_by_the_mapping() -> None:
-    named = {name.replace(f"{STREAM}.EventLog.Entry", "Ev"): v for name, v in report(*EVENTS).items()}
+    named = {
+        name.replace(f"{STREAM}.EventLog.Entry", "Ev"): v for name, v in report(*EVENTS).items()
+    }
     body = json.dumps({"Report": [named]}).encode()
     found = read(QUERY, [], body, MAPPING, Owner("acc-1")).reading
     assert found.usage.height == 0
