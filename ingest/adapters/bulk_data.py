@@ -45,7 +45,7 @@ from ingest.adapters.mapped_json import (
     json_bytes,
     plain,
     refused_row,
-    take_fields,
+    take_records,
 )
 from ingest.json_exact import MalformedError, parse_json, rfc_3339_ms, shown
 from rating.schemas import TIME_MS_MAX, TIME_MS_MIN
@@ -263,13 +263,11 @@ def read_entries(
     for entry in entries:
         if any(fits(rule, entry) for rule in mapping.skip):
             continue
-        fields: dict[str, Any] = {}
-        wrong: MalformedError | None = None
+        fields = dict(given)  # which the span of a viewing asks for
         try:
-            take_fields(entry, mapping, fields)
+            found += ((entry, one | given, None) for one in take_records(entry, mapping, fields))
         except MalformedError as error:
-            wrong = error
-        found.append((entry, fields | given, wrong))
+            found.append((entry, fields | given, error))
     checked = iter(usage_rows([fields for _, fields, wrong in found if wrong is None]))
     rows, refused = [], []
     for entry, fields, wrong in found:

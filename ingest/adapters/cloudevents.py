@@ -227,7 +227,7 @@ def take_event(
 
 def fill_fields(attributes: Mapping[str, Any], fields: dict[str, Any], options: Options) -> None:
     """Take the time and the account from the envelope where the data has none."""
-    if "time" not in fields and "time" in attributes:
+    if "time" not in fields and attributes.get("time") is not None:
         fields["time"] = attributes["time"]
     subject = attributes.get("subject")
     if isinstance(subject, str) and subject.startswith(UNBOUND_SUBJECT):
@@ -269,11 +269,14 @@ def check_sampling(sampled_rate: Any) -> None:
 
 
 def structured_payload(attributes: Mapping[str, Any]) -> Any:
-    """The data of an event in the JSON format. Raises: MalformedError."""
-    if "data_base64" not in attributes:
+    """The data of an event in the JSON format. Raises: MalformedError.
+
+    A null says that there is none, as it does of any attribute.
+    """
+    encoded = attributes.get("data_base64")
+    if encoded is None:
         return attributes.get("data")
-    encoded = attributes["data_base64"]
-    if "data" in attributes or not isinstance(encoded, str):
+    if attributes.get("data") is not None or not isinstance(encoded, str):
         raise MalformedError("the event has data and data_base64, or data_base64 that is no text")
     try:
         return json_payload(attributes, base64.b64decode(encoded, validate=True))
