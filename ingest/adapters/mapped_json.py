@@ -24,7 +24,7 @@ from ingest.adapters.canonical import (
     usage_of_rows,
 )
 from ingest.adapters.fields import known_account, known_time, settled, usage_row
-from ingest.adapters.mapping_files import Table, parse_mapping, raise_mistakes
+from ingest.adapters.mapping_files import MappingError, Table, parse_mapping, raise_mistakes
 from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, parsed_or_error, parsed_values
 from ingest.adapters.numbers import EXACT, decimal_of
 from ingest.json_exact import (
@@ -39,6 +39,7 @@ from rating.schemas import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 UNITS = {
     "s": Decimal(1000),
@@ -137,6 +138,14 @@ class JsonMapping:
 
 
 # --- the mapping file --------------------------------------------------------------------------
+
+
+def open_json_mapping(file: Path) -> JsonMapping:
+    """Read a mapping file. Raises: MappingError; OSError if it cannot be read."""
+    try:
+        return load_json_mapping(file.read_text(encoding="utf-8"), str(file))
+    except UnicodeDecodeError as error:
+        raise MappingError(str(file), [f"it is not UTF-8: {error}"]) from error
 
 
 def load_json_mapping(text: str, name: str = "mapping") -> JsonMapping:
@@ -359,6 +368,15 @@ def read_documents(
 
     suspended: rows that are suspended already.
     """
+    rows, refusals = settled(found_in(documents, mapping))
+    refused = [refused_row(error, raw, fields) for raw, fields, error in refusals]
+    return Reading(usage_of_rows(rows), suspended_frame([*suspended, *refused]))
+
+
+def found_in(
+    documents: Iterable[tuple[bytes, Any]], mapping: JsonMapping
+) -> list[tuple[bytes, dict[str, Any], MalformedError | None]]:
+    """What parsed documents tell: their bytes, the fields of a record, and what is wrong so far."""
     found: list[tuple[bytes, dict[str, Any], MalformedError | None]] = []
     for raw, document in documents:
         if any(fits(rule, document) for rule in mapping.skip):
@@ -368,9 +386,7 @@ def read_documents(
             found += ((raw, one, None) for one in take_records(document, mapping, fields))
         except MalformedError as error:
             found.append((raw, fields, error))
-    rows, refusals = settled(found)
-    refused = [refused_row(error, raw, fields) for raw, fields, error in refusals]
-    return Reading(usage_of_rows(rows), suspended_frame([*suspended, *refused]))
+    return found
 
 
 def refused_row(error: MalformedError, raw: bytes, fields: dict[str, Any]) -> dict[str, Any]:

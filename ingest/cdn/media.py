@@ -18,10 +18,16 @@ import numpy as np
 import polars as pl
 
 from ingest.cdn.readers import BAD
-from ingest.cmcd import ARGUMENTS, Record, Rejected, read_record
+from ingest.cmcd import (
+    ARGUMENTS,
+    Record,
+    Rejected,
+    chosen_argument,
+    find_arguments,
+    read_record,
+)
 from ingest.cmcd.columns import read_columns
 from ingest.cmcd.keys import OBJECT_TYPES
-from ingest.cmcd.reading import chosen_argument, find_arguments
 from ingest.percent import decoded_arguments, decoded_texts
 from ingest.text_columns import Texts, texts_of
 

@@ -27,6 +27,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from ingest.adapters.doors import message_lines
 from ingest.kafka.messages import Message, count_records, decode_messages
 from rating.laws import LawBroken
 from rating.runtime.partition import Partition
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
+    from ingest.adapters.doors import Door
     from rating.runtime.kafka_access import KafkaAccess
     from rating.runtime.probes import Health
     from rating.runtime.worker_events import WorkerEvents
@@ -72,7 +74,8 @@ class ConsumptionOptions:
     session_timeout_s: the group takes a silent worker for dead after so long.
     store_patience_s: how long a store that cannot be reached is tried again.
     from_oldest: begin a partition that the store does not know at the oldest message there is, also
-    where the broker has deleted older ones.
+    where the broker has deleted older ones. door: how messages are understood that do not say what
+    they are; None: as usage records.
     """
 
     topic: str = "usage"
@@ -84,6 +87,7 @@ class ConsumptionOptions:
     session_timeout_s: float = 10.0
     store_patience_s: float = 60.0
     from_oldest: bool = False
+    door: Door | None = None
 
 
 class Consumption:
@@ -424,7 +428,13 @@ class PartitionLoop:
         started_s = time.perf_counter()
         batch = decode_messages(
             f"{self.place.topic}/{self.place.partition}",
-            [Message(message.offset, message.value) for message in messages],
+            [
+                Message(
+                    message.offset,
+                    message_lines(message.headers, message.value, message.key, self._options.door),
+                )
+                for message in messages
+            ],
         )
         decoded_s = time.perf_counter()
         commit = partition.rate(batch, messages[-1].offset + 1)

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.cdn.mapping import load_cdn_mapping
-from ingest.cdn.media import argument_of, facts_of, unquoted
-from ingest.cmcd import Rejected, read_record
-from ingest.cmcd.reading import find_arguments
+from ingest.cdn.media import facts_of, unquoted
+from ingest.cmcd import Rejected, find_arguments, read_record
 from ingest.percent import decoded_arguments, decoded_texts
 from ingest.text_columns import texts_of
 

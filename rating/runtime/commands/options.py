@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ingest.adapters.doors import Door
+
 DEFAULT_STORE = "ratecast.db"
 PORT_MAX = 65_535
 PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
@@ -72,6 +74,37 @@ def topic_option(said: str) -> Callable[[Any], Any]:
         show_envvar=True,
         help=said,
     )
+
+
+def format_option(function: Any) -> Any:
+    """`--format`, what the records are written in; the command is given a door for it."""
+    return click.option(
+        "--format",
+        "door",
+        metavar="FORMAT",
+        default="usage",
+        show_default=True,
+        callback=_door,
+        envvar="RATECAST_FORMAT",
+        show_envvar=True,
+        help="What is read: usage records, cloudevents (JSON), or JSON of your own by a mapping file "
+        "(.toml).",
+    )(function)
+
+
+def _door(context: click.Context, parameter: click.Parameter, value: str) -> Door | None:
+    """How records of a format are understood. Raises: BadParameter, MappingError."""
+    del context, parameter
+    if value == "usage":
+        return None
+    from ingest.adapters.doors import UnknownFormat, door_of
+
+    try:
+        return door_of(value)
+    except UnknownFormat as error:
+        raise click.BadParameter(str(error)) from error
+    except OSError as error:
+        raise click.BadParameter(f"{value}: {error.strerror}") from error
 
 
 def evening_options(households: int, seed_said: str) -> Callable[[Any], Any]:

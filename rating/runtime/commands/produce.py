@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
-from rating.runtime.commands.options import json_option, kafka_options, topic_option
+from rating.runtime.commands.options import (
+    format_option,
+    json_option,
+    kafka_options,
+    topic_option,
+)
 from rating.runtime.failures import UNREAD
+
+if TYPE_CHECKING:
+    from ingest.adapters.doors import Door
 
 MESSAGE_RECORDS = 500
 
@@ -29,6 +38,7 @@ MESSAGE_RECORDS = 500
     metavar="RECORDS",
     help="Send no more than so many records a second.",
 )
+@format_option
 @json_option
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True)
 def produce(
@@ -37,6 +47,7 @@ def produce(
     topic: str,
     pack: int,
     per_second: int | None,
+    door: Door | None,
     as_json: bool,
     logs: tuple[str, ...],
 ) -> None:
@@ -66,7 +77,9 @@ def produce(
     reader = read_chunks(logs, records_max=min(CHUNK_RECORDS, per_second or CHUNK_RECORDS))
     with shown_progress("Sending") as progress:
         sent = asyncio.run(
-            produce_log(reader, access, topic, pack, per_second=per_second, progress=progress)
+            produce_log(
+                reader, access, topic, pack, per_second=per_second, progress=progress, door=door
+            )
         )
     click.echo(
         json.dumps({"records": sent.records, "messages": sent.messages})

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rating.runtime.commands.options import books_option, json_option, store_option
+from rating.runtime.commands.options import (
+    books_option,
+    format_option,
+    json_option,
+    store_option,
+)
 from rating.runtime.failures import LAWLESS, UNREAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ingest.adapters.doors import Door
     from ingest.files import UnreadableSource
 
 BATCH_RECORDS = 200_000
@@ -44,6 +50,7 @@ BATCH_RECORDS = 200_000
     is_flag=True,
     help="Go on as the logs grow, such as a gateway's folder, until SIGINT or SIGTERM.",
 )
+@format_option
 @json_option
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True)
 def rate(
@@ -53,6 +60,7 @@ def rate(
     close: bool,
     batch: int,
     follow: bool,
+    door: Door | None,
     as_json: bool,
     logs: tuple[str, ...],
 ) -> None:
@@ -67,6 +75,7 @@ def rate(
     ratecast rate --tariffs 2025.toml --tariffs 2026.toml --store bills.db logs/
     zcat old.gz | ratecast rate --tariffs book.toml --close --json -
     ratecast rate --tariffs book.toml --follow usage/
+    ratecast rate --tariffs book.toml --format boxes.toml boxes.ndjson
 
     \b
     Exit codes: 0 done; 1 an error; 2 misused; 3 done, but a file could not be read to its end;
@@ -106,6 +115,7 @@ def rate(
                 batch_records=batch,
                 progress=progress,
                 follow=Following(stop, warn, try_meanwhile) if follow else None,
+                door=door,
             )
         bring_up_to_date()
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))

@@ -8,6 +8,7 @@ import click
 
 from rating.runtime.commands.options import (
     books_option,
+    format_option,
     json_option,
     kafka_options,
     metrics_option,
@@ -19,6 +20,7 @@ from rating.runtime.commands.options import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ingest.adapters.doors import Door
     from rating.runtime.kafka_access import KafkaAccess
     from rating.runtime.metrics import Metrics
 
@@ -100,6 +102,7 @@ if TYPE_CHECKING:
     help="Also publish charges, signals and suspense, as `ratecast publish --follow` does; of "
     "several workers one does so at a time.",
 )
+@format_option
 @prefix_option
 @metrics_option
 @json_option
@@ -117,6 +120,7 @@ def worker(
     store_patience: float,
     from_oldest: bool,
     publish: bool,
+    door: Door | None,
     prefix: str,
     metrics: tuple[str, int] | None,
     as_json: bool,
@@ -155,6 +159,7 @@ def worker(
         session_timeout_s=session_timeout,
         store_patience_s=store_patience,
         from_oldest=from_oldest,
+        door=door,
     )
     loaded = load_books(books, strict=False)
     log_to_stderr(as_json=as_json)
