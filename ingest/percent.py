@@ -6,7 +6,7 @@ Source: RFC 3986 section 2.1; the URL standard's application/x-www-form-urlencod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,14 +14,25 @@ from ingest.text_columns import Texts, read_only
 from ingest.words import byte_at, inlined, jit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
     Ints = NDArray[np.int64]
     Truths = NDArray[np.bool_]
 
-PERCENT, PLUS, SPACE, AMPERSAND, EQUALS = 0x25, 0x2B, 0x20, 0x26, 0x3D
+PERCENT, PLUS, SPACE, AMPERSAND, SEMICOLON, QUESTION, SLASH = (
+    0x25,
+    0x2B,
+    0x20,
+    0x26,
+    0x3B,
+    0x3F,
+    0x2F,
+)
 NO_DIGIT = -1
+NOWHERE = -1
 HEX = np.full(256, NO_DIGIT, np.int64)
 for _digit in "0123456789abcdefABCDEF":
     HEX[ord(_digit)] = int(_digit, 16)
@@ -35,18 +46,29 @@ def decoded_texts(texts: Texts, times: int) -> Texts:
     return Texts(read_only(raw), read_only(offsets), texts.is_present)
 
 
-def decoded_arguments(queries: Texts, name: bytes, times: int) -> Texts:
-    """The argument of a name in each query that is percent-encoded so often, with a last plus.
+class Arguments(NamedTuple):
+    """What was found of an argument in queries. counts: how many each query has of it."""
+
+    texts: Texts
+    counts: Ints
+
+
+def decoded_arguments(queries: Texts, names: Sequence[bytes], times: int) -> Arguments:
+    """The argument of some names in each query that is percent-encoded so often, with a last plus.
 
     The last encoding is that of the argument itself, so its ampersands do not end it, and its
-    pluses are spaces. Where several have the name, it is the first; none where none has.
+    pluses are spaces. Where several have one of the names, in any case, it is the last; none where
+    none has. A mark "//.../" before the value is left out.
     """
     raw = np.empty(max(1, len(queries.raw)), np.uint8)
     offsets = np.zeros(len(queries.offsets), np.int64)
-    is_present = np.zeros(len(queries.is_present), np.bool_)
-    word = read_only(np.frombuffer(name + b"=", np.uint8).copy())
-    take_arguments(queries.raw, queries.offsets, word, times - 1, raw, offsets, is_present)
-    return Texts(read_only(raw), read_only(offsets), is_present)
+    counts = np.zeros(len(queries.is_present), np.int64)
+    words = [name.lower() + b"=" for name in names]
+    word_ends = read_only(np.cumsum([len(word) for word in words]))
+    word_bytes = read_only(np.frombuffer(b"".join(words), np.uint8).copy())
+    parts = (queries.raw, queries.offsets, word_bytes, word_ends, times - 1)
+    take_arguments(*parts, raw, offsets, counts)
+    return Arguments(Texts(read_only(raw), read_only(offsets), counts > 0), counts)
 
 
 @inlined
@@ -93,14 +115,24 @@ def decode_rows(raw: Bytes, offsets: Ints, times: int, to: Bytes, to_offsets: In
 
 
 @inlined
-def begins_with(raw: Bytes, i: int, end: int, word: Bytes) -> bool:
-    """Whether a word stands at a position."""
-    if end - i < len(word):
-        return False
-    k = 0
-    while k < len(word) and byte_at(raw, i + k) == byte_at(word, k):
-        k += 1
-    return k == len(word)
+def lower(byte: int) -> int:
+    """A letter of ASCII as a small one."""
+    return byte + 0x20 if 0x41 <= byte <= 0x5A else byte
+
+
+@inlined
+def after_word(raw: Bytes, i: int, end: int, words: Bytes, word_ends: Ints) -> int:
+    """Where the word ends that stands at a position, in any case; NOWHERE if none does."""
+    begin = 0
+    for word in range(len(word_ends)):
+        size = word_ends[word] - begin
+        k = 0
+        while k < size and i + k < end and lower(byte_at(raw, i + k)) == byte_at(words, begin + k):
+            k += 1
+        if k == size:
+            return i + k
+        begin = word_ends[word]
+    return NOWHERE
 
 
 @inlined
@@ -111,29 +143,56 @@ def next_argument(raw: Bytes, i: int, end: int) -> int:
     return i
 
 
+@inlined
+def parts_arguments(byte: int) -> bool:
+    """Whether an argument may begin behind a byte."""
+    return byte in (AMPERSAND, SEMICOLON, QUESTION)
+
+
+@inlined
+def without_mark(raw: Bytes, i: int, end: int) -> int:
+    """Where a text ends once its mark is taken off and the rest has moved to its begin."""
+    if end - i < 2 or byte_at(raw, i) != SLASH or byte_at(raw, i + 1) != SLASH:
+        return end
+    after = i + 2
+    while after < end and byte_at(raw, after) != SLASH:
+        after += 1
+    if after == end:
+        return end
+    for j in range(after + 1, end):
+        raw[i + j - after - 1] = byte_at(raw, j)
+    return i + end - after - 1
+
+
 @jit
 def take_arguments(
     raw: Bytes,
     offsets: Ints,
-    word: Bytes,
+    words: Bytes,
+    word_ends: Ints,
     times: int,
     to: Bytes,
     to_offsets: Ints,
-    is_present: Truths,
+    counts: Ints,
 ) -> None:
     """Find one argument of each query, which is decoded so often before, and decode it once more.
 
-    word: its name and the equals sign.
+    words: its names, each with an equals sign, one after another. counts: takes how many there are.
     """
     at = 0
     for row in range(len(offsets) - 1):
         end = decode_often(raw, offsets[row], offsets[row + 1], times, to, at)
-        i = at
+        i, begin, after = at, NOWHERE, NOWHERE
         while i < end:
-            after = next_argument(to, i, end)
-            if begins_with(to, i, after, word):
-                at = decode(to, i + len(word), after, to, at, True)
-                is_present[row] = True
-                break
-            i = after + 1
+            found = NOWHERE
+            if i == at or parts_arguments(byte_at(to, i - 1)):
+                found = after_word(to, i, end, words, word_ends)
+            if found == NOWHERE:
+                i += 1
+            else:
+                begin, after = found, next_argument(to, found, end)
+                counts[row] += 1
+                i = after
+        if begin != NOWHERE:
+            at = without_mark(to, at, decode(to, begin, after, to, at, True))
         to_offsets[row + 1] = at

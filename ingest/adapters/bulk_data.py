@@ -19,8 +19,6 @@ Source: TR-157 annex A, TR-181 Device.BulkData, TR-369 annex on HTTP bulk data c
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from dataclasses import dataclass, field, replace
@@ -29,6 +27,7 @@ from urllib.parse import parse_qs, quote
 
 import polars as pl
 
+from ingest.adapters.bulk_csv import read_rows
 from ingest.adapters.canonical import (
     MALFORMED,
     UNBOUND,
@@ -46,7 +45,7 @@ from ingest.adapters.mapped_json import (
     json_bytes,
     plain,
     refused_row,
-    take_fields,
+    take_records,
 )
 from ingest.json_exact import MalformedError, parse_json, rfc_3339_ms, shown
 from rating.schemas import TIME_MS_MAX, TIME_MS_MIN
@@ -76,20 +75,28 @@ USAGE_COLUMNS = USAGE_FIELDS | {
 SEQUENCE_MODULUS = 2**32
 """Where a SequenceNumber begins again, unless a box does so earlier: TR-135 has unsignedInt."""
 
+# An instance by its number, by its alias in brackets, or by the name that a box gives it.
+INSTANCE = r"(?:\[[^\[\]]+\]|[A-Za-z0-9_-]+)"
 ENTRY = re.compile(
-    r"(?P<stream>.*?)\.?EventLog\.Entry\.(?P<entry>[0-9]+)\.(?:Parameter\.(?P<parameter>[0-9]+)\.)?"
-    r"(?P<name>[A-Za-z0-9_-]+)"
+    rf"(?P<stream>.*?)\.?EventLog\.Entry\.(?P<entry>{INSTANCE})\."
+    rf"(?:Parameter\.(?P<parameter>{INSTANCE})\.)?(?P<name>[A-Za-z0-9_-]+)"
 )
 CHANNEL = re.compile(
-    r"(?P<service>.*?)\.?Applications\.AudienceStats\."
-    r"(?:Channel\.(?P<channel>[0-9]+)\.(?P<name>Name|Alias|Duration)|(?P<reset>ResetTime))"
+    rf"(?P<service>.*?)\.?Applications\.AudienceStats\."
+    rf"(?:Channel\.(?P<channel>{INSTANCE})\.(?P<name>Name|Alias|Duration)|(?P<reset>ResetTime))"
+)
+LOOKED_FOR = (
+    "EventLog.Entry.{i}.NAME, EventLog.Entry.{i}.Parameter.{i}.NAME or "
+    "Applications.AudienceStats.Channel.{i}.NAME"
 )
 COUNTER = "Applications.AudienceStats."  # in each of them; to look for it is quick
 SECONDS = re.compile(r"[0-9]{1,15}")
-ZONE = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
+ZONE = re.compile(r"(?:[Zz]|([+-][0-9]{2}):?([0-9]{2})?)$")
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 UNKNOWN_TIME = "0001-01-01T00:00:00Z"  # TR-106: the box does not know
-IDENTITY = ("oui", "pc", "sn")
+IDENTITY = ("oui", "pc", "sn", "eid")
 CSV_TIME = "ReportTimestamp"
+ROW_NAMES = frozenset((CSV_TIME, "ParameterName", "ParameterValue", "ParameterType"))
 JSON_TIME = "CollectionTime"
 
 
@@ -135,19 +142,23 @@ class BulkReading:
 
 
 def device_of(query: str) -> str:
-    """The identity of a box from the query of its request: OUI, product class, serial number.
+    """The identity of a box from the query of its request.
 
-    Raises: MalformedError if one is missing.
+    It is OUI, product class (which a box may lack) and serial number, or the endpoint id of a USP
+    agent (`eid`). Raises: MalformedError if it has neither.
     """
-    found = parse_qs(query.removeprefix("?"), keep_blank_values=False, errors="replace")
-    missing = [name for name in IDENTITY if name not in found]
-    if missing:
-        raise MalformedError(
-            f"the request's query lacks {', '.join(missing)}, which say which box this is"
-        )
-    oui, product_class, serial = (quote(found[name][0], safe="") for name in IDENTITY)
-    # Two boxes share a name only if they share all three: no hyphen but those between is left.
-    return "-".join((oui.replace("-", "%2D"), product_class.replace("-", "%2D"), serial))
+    found = dict_of(query)
+    if "oui" in found and "sn" in found:
+        parts = (found["oui"], found.get("pc", ""), found["sn"])
+        # Two boxes share a name only if they share all three: no hyphen but those between is left.
+        return "-".join(quote(part, safe="").replace("-", "%2D") for part in parts)
+    if ":" in found.get("eid", ""):  # as each endpoint id has, and the other name never
+        return quote(found["eid"], safe=":-")
+    missing = [name for name in ("oui", "sn") if name not in found]
+    raise MalformedError(
+        f"the request's query lacks {', '.join(missing)}, and has no endpoint id (eid) either, so "
+        "nothing says which box this is"
+    )
 
 
 class Arrival(NamedTuple):
@@ -188,7 +199,10 @@ def read(
     known = box or Box()
     try:
         device = owner.device or device_of(query)
-        reports = list(reports_of(body, named.get("content-type", ""), form))
+        reports = [
+            renamed(report, mapping.names)
+            for report in reports_of(body, named.get("content-type", ""), form)
+        ]
     except MalformedError as error:
         row = suspended_row(MALFORMED, str(error), body, account=owner.account)
         nothing = pl.DataFrame(schema=USAGE_COLUMNS)
@@ -197,8 +211,8 @@ def read(
     return found if arrival is None else placed(found, reports, arrival)
 
 
-def dict_of(query: str) -> dict[str, Any]:
-    """The arguments of a query, the first of each name."""
+def dict_of(query: str) -> dict[str, str]:
+    """The arguments of a query that are not empty, the first of each name."""
     return {name: values[0] for name, values in parse_qs(query.removeprefix("?")).items()}
 
 
@@ -227,6 +241,7 @@ def read_reports(
             entries, mapping, {name: text for name, text in given.items() if text is not None}
         )
     counters, refused = counters_of(reports, device, owner.account)
+    refused += [not_understood(report, owner) for report in reports if says_nothing(report)]
     columns = {name: [row.get(name) for row in rows] for name in USAGE_COLUMNS}
     usage = pl.DataFrame(columns, schema=USAGE_COLUMNS)
     return BulkReading(
@@ -248,13 +263,11 @@ def read_entries(
     for entry in entries:
         if any(fits(rule, entry) for rule in mapping.skip):
             continue
-        fields: dict[str, Any] = {}
-        wrong: MalformedError | None = None
+        fields = dict(given)  # which the span of a viewing asks for
         try:
-            take_fields(entry, mapping, fields)
+            found += ((entry, one | given, None) for one in take_records(entry, mapping, fields))
         except MalformedError as error:
-            wrong = error
-        found.append((entry, fields | given, wrong))
+            found.append((entry, fields | given, error))
     checked = iter(usage_rows([fields for _, fields, wrong in found if wrong is None]))
     rows, refused = [], []
     for entry, fields, wrong in found:
@@ -320,21 +333,61 @@ def flattened(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for number, inner in enumerate(value, 1):
             yield from flattened(inner, f"{path}.{number}")
+    elif HALF_PAIR.search(path):
+        raise MalformedError(f"the name {shown(path)} holds half of a surrogate pair")
     else:
         yield path, value
 
 
+def renamed(report: Report, names: Mapping[str, str]) -> Report:
+    """A report with the data model's paths in place of the names that a box's profile has for them."""
+    if not names:
+        return report
+    return report._replace(
+        values={full_path(path, names): value for path, value in report.values.items()}
+    )
+
+
+def full_path(path: str, names: Mapping[str, str]) -> str:
+    """The path that a name stands for; each * of it takes the name's next instance."""
+    for name, stands_for in names.items():
+        if path == name or path.startswith(f"{name}."):
+            steps = iter(path[len(name) + 1 :].split(".") if path != name else ())
+            filled = [next(steps, "") if step == "*" else step for step in stands_for.split(".")]
+            return ".".join((*filled, *steps))
+    return path
+
+
+def says_nothing(report: Report) -> bool:
+    """Whether a report has parameters, and none that is looked for."""
+    return bool(report.values) and not any(
+        ENTRY.fullmatch(path) or (COUNTER in path and CHANNEL.fullmatch(path))
+        for path in report.values
+    )
+
+
+def not_understood(report: Report, owner: Owner) -> dict[str, Any]:
+    """The suspended row of such a report."""
+    count, first = len(report.values), next(iter(report.values))
+    why = (
+        f"nothing of this report was understood: of its parameters ({count}, the first "
+        f"{shown(first)}) none is {LOOKED_FOR}. Where the box's profile has names of its own for "
+        "them, say so under [names] of --box-events"
+    )
+    raw = json_bytes({JSON_TIME: report.time} | report.values)
+    return suspended_row(MALFORMED, why, raw, account=owner.account, time=collected_ms(report.time))
+
+
 def csv_reports(body: bytes, form: str) -> Iterator[Report]:
     """ParameterPerRow and ParameterPerColumn, told apart by the header line where need be."""
-    try:
-        text = body.decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MalformedError(f"the body is no CSV in UTF-8: {error}") from error
-    rows = [row for row in rows if row]
+    rows = read_rows(body)
     if not rows:
         raise MalformedError("the body is empty")
     header = [name.strip() for name in rows[0]]
+    if len(rows) == 1 and not ROW_NAMES.issuperset(header):
+        raise MalformedError(
+            f"the CSV has a header of {len(header)} columns, the first {shown(header[0])}, and no row"
+        )
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
             raise MalformedError(
@@ -429,24 +482,29 @@ def mark_after(mark: Mark | None, number: int | None, time_ms: int | None) -> Ma
 
 def entries_of(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     """The entries of one report, each with the path of its stream."""
-    entries: dict[tuple[str, int], dict[str, Any]] = {}
-    parameters: dict[tuple[str, int, str], dict[str, Any]] = {}
+    entries: dict[tuple[str, str], dict[str, Any]] = {}
+    parameters: dict[tuple[str, str, str], dict[str, Any]] = {}
     for path, value in report.values.items():
         found = ENTRY.fullmatch(path)
         if found is None:
             continue
-        at = (found["stream"], int(found["entry"]))
+        at = (found["stream"], found["entry"])
         entry = entries.setdefault(at, {"Parameter": {}})
         if found["parameter"] is None:
             entry[found["name"]] = zoned(value) if found["name"] == "Time" else value
         else:
             parameters.setdefault((*at, found["parameter"]), {})[found["name"]] = value
-    for (stream, number, _), pair in parameters.items():
-        entries[stream, number]["Parameter"][plain(pair.get("Name"))] = pair.get("Value")
+    for (stream, instance, _), pair in parameters.items():
+        entries[stream, instance]["Parameter"][plain(pair.get("Name"))] = pair.get("Value")
     about = {stream: stream_of(report, stream) for stream in {stream for stream, _ in entries}}
-    for (stream, _), entry in sorted(entries.items(), key=lambda one: one[0]):
+    for (stream, _), entry in sorted(entries.items(), key=lambda one: place_of(*one[0])):
         entry["Stream"] = about[stream]
         yield stream, entry
+
+
+def place_of(stream: str, instance: str) -> tuple[str, int]:
+    """The order of entries: by stream and number; those with an alias stay as they came."""
+    return stream, int(instance) if SECONDS.fullmatch(instance) else -1
 
 
 def stream_of(report: Report, stream: str) -> dict[str, Any]:
@@ -480,16 +538,22 @@ def number_in(entry: Mapping[str, Any]) -> int | None:
 
 
 def zoned(value: Any) -> Any:
-    """The time of an entry with its zone; TR-106 means UTC where a box writes none."""
-    if not isinstance(value, str) or ZONE.search(value):
+    """The time of an entry with its zone; TR-106 means UTC where a box writes none.
+
+    A zone without its colon (+0000), or of hours alone, is given its whole form.
+    """
+    if not isinstance(value, str) or value == UNKNOWN_TIME:
         return None if value == UNKNOWN_TIME else value
-    return f"{value}Z" if "T" in value else value
+    zone = ZONE.search(value) if "T" in value else None
+    if zone is None:
+        return f"{value}Z" if "T" in value else value
+    hours, minutes = zone.groups()
+    return f"{value[: zone.start()]}{hours}:{minutes or '00'}" if hours else value
 
 
 def entry_ms(entry: Mapping[str, Any]) -> int | None:
     """When an entry happened, in ms; None where it does not say."""
-    found = collected_ms(entry.get("Time"))
-    return found if found is not None and TIME_MS_MIN <= found <= TIME_MS_MAX else None
+    return collected_ms(entry.get("Time"))
 
 
 # --- audience counters -------------------------------------------------------------------------
@@ -510,14 +574,15 @@ def counters_of(
             if found is None:
                 continue
             if found["reset"]:
-                resets[found["service"]] = plain(value)
+                resets[found["service"]] = HALF_PAIR.sub("?", plain(value))
             else:
                 at = (found["service"], found["channel"])
                 channels.setdefault(at, {})[found["name"]] = value
-        for (service, _), one in channels.items():
-            channel = plain(one.get("Name") or one.get("Alias") or "")
+        for (service, instance), one in channels.items():
+            alias = instance if instance.startswith("[") else ""
+            channel = plain(one.get("Name") or one.get("Alias") or alias.strip("[]"))
             duration = plain(one.get("Duration"))
-            if not channel or not SECONDS.fullmatch(duration):
+            if not channel or HALF_PAIR.search(channel) or not SECONDS.fullmatch(duration):
                 why = f"an audience counter has name {shown(channel)}, duration {shown(duration)}"
                 raw = json.dumps({name: plain(value) for name, value in one.items()}).encode()
                 refused.append(suspended_row(MALFORMED, why, raw, account=account, time=collected))
@@ -543,5 +608,6 @@ def collected_ms(time: Any) -> int | None:
     except MalformedError:
         return None
     if isinstance(found, str):
-        return rfc_3339_ms(found)
-    return found if isinstance(found, int) and abs(found) < 2**62 else None
+        found = rfc_3339_ms(found)
+    is_time = isinstance(found, int) and TIME_MS_MIN <= found <= TIME_MS_MAX
+    return found if is_time else None

@@ -80,13 +80,15 @@ def read_http(
 
 
 def read_kafka(
-    headers: Iterable[tuple[str, bytes]],
+    headers: Iterable[tuple[str, bytes | None]],
     value: bytes,
     key: bytes | None = None,
     options: Options = DEFAULTS,
 ) -> Reading:
     """Read the events of one Kafka message; its key is the events' `partitionkey`."""
-    named = {name: text.decode("utf-8", "surrogateescape") for name, text in headers}
+    named = {
+        name.lower(): (text or b"").decode("utf-8", "surrogateescape") for name, text in headers
+    }
     if key is not None and "ce_specversion" in named:
         named.setdefault("ce_partitionkey", key.decode("utf-8", "surrogateescape"))
     return read_message(named, "ce_", value, options)
@@ -128,6 +130,15 @@ def read_events(
 
     broken: rows suspended already.
     """
+    rows, refusals = settled(found_in(events, options))
+    suspended = [refused(error, raw, fields) for raw, fields, error in refusals]
+    return gathered(rows, suspended + broken)
+
+
+def found_in(
+    events: Iterable[tuple[bytes, Any]], options: Options = DEFAULTS
+) -> list[tuple[bytes, dict[str, Any], MalformedError | None]]:
+    """What events carry: their bytes, the fields of a record, and what is wrong so far."""
     found: list[tuple[bytes, dict[str, Any], MalformedError | None]] = []
     for raw, parsed in events:
         fields: dict[str, Any] = {}
@@ -138,9 +149,15 @@ def read_events(
         except MalformedError as error:
             wrong = error
         found.append((raw, fields, wrong))
-    rows, refusals = settled(found)
-    suspended = [refused(error, raw, fields) for raw, fields, error in refusals]
-    return gathered(rows, suspended + broken)
+    return found
+
+
+def events_of(text: bytes) -> tuple[list[tuple[bytes, Any]], list[dict[str, Any]]]:
+    """The events of a text in the JSON format, one or an array, and at most one broken rest."""
+    stripped = text.removeprefix(BYTE_ORDER_MARK).strip(SPACE)
+    if stripped.startswith(b"["):
+        return parsed_values(stripped)
+    return [(stripped, parsed_or_error(stripped))], []
 
 
 def read_binary(headers: Mapping[str, str], prefix: str, body: bytes, options: Options) -> Reading:
@@ -227,7 +244,7 @@ def take_event(
 
 def fill_fields(attributes: Mapping[str, Any], fields: dict[str, Any], options: Options) -> None:
     """Take the time and the account from the envelope where the data has none."""
-    if "time" not in fields and "time" in attributes:
+    if "time" not in fields and attributes.get("time") is not None:
         fields["time"] = attributes["time"]
     subject = attributes.get("subject")
     if isinstance(subject, str) and subject.startswith(UNBOUND_SUBJECT):
@@ -269,11 +286,14 @@ def check_sampling(sampled_rate: Any) -> None:
 
 
 def structured_payload(attributes: Mapping[str, Any]) -> Any:
-    """The data of an event in the JSON format. Raises: MalformedError."""
-    if "data_base64" not in attributes:
+    """The data of an event in the JSON format. Raises: MalformedError.
+
+    A null says that there is none, as it does of any attribute.
+    """
+    encoded = attributes.get("data_base64")
+    if encoded is None:
         return attributes.get("data")
-    encoded = attributes["data_base64"]
-    if "data" in attributes or not isinstance(encoded, str):
+    if attributes.get("data") is not None or not isinstance(encoded, str):
         raise MalformedError("the event has data and data_base64, or data_base64 that is no text")
     try:
         return json_payload(attributes, base64.b64decode(encoded, validate=True))

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
+from datetime import datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest.adapters.canonical import (
     MALFORMED,
@@ -21,25 +23,29 @@ from ingest.adapters.canonical import (
     suspended_row,
     usage_of_rows,
 )
-from ingest.adapters.fields import known_account, known_time, settled
-from ingest.adapters.mapping_files import Table, parse_mapping, raise_mistakes
+from ingest.adapters.fields import known_account, known_time, settled, usage_row
+from ingest.adapters.mapping_files import MappingError, Table, parse_mapping, raise_mistakes
 from ingest.adapters.native import BYTE_ORDER_MARK, SPACE, parsed_or_error, parsed_values
+from ingest.adapters.numbers import EXACT, decimal_of
 from ingest.json_exact import (
     TEXTS_OF_TYPES,
     MalformedError,
     Number,
     parse_json,
+    rfc_3339_ms,
     shown,
 )
 from rating.schemas import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 UNITS = {
     "s": Decimal(1000),
     "ms": Decimal(1),
     "us": Decimal("0.001"),
+    "100ns": Decimal("0.0001"),
     "ns": Decimal("0.000001"),
 }
 """What a number is multiplied by to become milliseconds."""
@@ -53,8 +59,15 @@ MORE_FIELDS = {
     "balance.topup": {"amount": 1},
 }
 REQUIRED = 1
+EVERY_S = 60
+EVERY_S_MAX = 3600
+SPAN_MS_MAX = 24 * 3_600_000
+LOCAL_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:[.,]([0-9]{1,9})[0-9]*)?"
+)
+MILLISECOND = timedelta(milliseconds=1)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - zones are taken off before
 DECIMAL_TEXT = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
-EXACT = Context(prec=70)
 MISSING = object()
 COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -65,13 +78,16 @@ class Field:
 
     paths: tried in order, each a way through objects and arrays. constant: where there is no path
     or none leads anywhere. words: what the sender's words mean. unit: of a number, see UNITS.
-    where: the paths in words.
+    since_ms: what a number of a time counts from, in ms since the epoch. zone: where a written time
+    is that has none of its own; None: nowhere. where: the paths in words.
     """
 
     paths: tuple[tuple[str, ...], ...] = ()
     constant: str | int | None = None
     words: Mapping[str, str] | None = None
     unit: str = "ms"
+    since_ms: int = 0
+    zone: ZoneInfo | None = None
     where: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,11 +98,28 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What documents of one kind become. when: allowed values by path; all have to hold."""
+    """What documents of one kind become. when: allowed values by path; all have to hold.
+
+    span: where a document tells a whole viewing, its end.
+    """
 
     type: str
     when: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = ()
     fields: Mapping[str, Field] = field(default_factory=dict)
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When a viewing that one document tells has ended, or how long it lasted.
+
+    A record is made of its start and of its end, and one every so many ms between, since a longer
+    silence is not watched.
+    """
+
+    until: Field | None
+    lasts: Field | None
+    every_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +127,25 @@ class JsonMapping:
     """A mapping file. documents: the way to the array of documents; empty: the body itself.
 
     skip: what a document looks like that the operator wants left out. rules: the first that fits.
+    names: of bulk data alone, the data model's path that each name of a box's profile stands for.
     """
 
     id: str
     documents: tuple[str, ...]
     skip: tuple[Rule, ...]
     rules: tuple[Rule, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- the mapping file --------------------------------------------------------------------------
+
+
+def open_json_mapping(file: Path) -> JsonMapping:
+    """Read a mapping file. Raises: MappingError; OSError if it cannot be read."""
+    try:
+        return load_json_mapping(file.read_text(encoding="utf-8"), str(file))
+    except UnicodeDecodeError as error:
+        raise MappingError(str(file), [f"it is not UTF-8: {error}"]) from error
 
 
 def load_json_mapping(text: str, name: str = "mapping") -> JsonMapping:
@@ -118,11 +161,13 @@ def load_json_mapping(text: str, name: str = "mapping") -> JsonMapping:
     common = read_fields(root.table("fields"), None)
     skip = tuple(read_rule(table, {}, is_skip=True) for table in root.tables("skip"))
     rules = tuple(read_rule(table, common, is_skip=False) for table in root.tables("records"))
+    own_names = root.table("names")
+    names = {name: own_names.text(name) for name in own_names.names()}
     root.end()
     if not rules and not root.mistakes:
         root.wrong("records", "is missing: at least one [[records]] has to say what to read")
     raise_mistakes(root, name)
-    return JsonMapping(mapping_id, documents, skip, rules)
+    return JsonMapping(mapping_id, documents, skip, rules, names)
 
 
 def read_rule(table: Table, common: Mapping[str, Field], *, is_skip: bool) -> Rule:
@@ -137,12 +182,39 @@ def read_rule(table: Table, common: Mapping[str, Field], *, is_skip: bool) -> Ru
         return Rule(type_, when)
     known = fields_of(type_)
     own = read_fields(table.table("fields"), known)
+    span = read_span(table, type_)
+    if span is not None:
+        own = {"state": Field(constant="playing")} | own
     fields = {name: one for name, one in common.items() if name in known} | own
     for name, need in known.items():
         if need == REQUIRED and name not in fields and name != "account":
             table.wrong(f"fields.{name}", f"is missing: a record of type {type_} needs it")
     table.end()
-    return Rule(type_, when, fields)
+    return Rule(type_, when, fields, span)
+
+
+def read_span(table: Table, type_: str) -> Span | None:
+    """When a viewing ends that a document tells whole; None where each tells a moment."""
+    if "span" not in table:
+        return None
+    span = table.table("span")
+    if type_ != "view":
+        table.wrong("span", "is only for records of type view")
+    found: dict[str, Field] = {}
+    for name in ("until", "lasts"):
+        if name in span:
+            value = span.take(name)
+            within = Table(
+                {"path": value} if isinstance(value, str) else value or {},
+                f"{span.where}.{name}",
+                span.mistakes,
+            )
+            found[name] = read_field(within, "time" if name == "until" else "playhead_ms")
+    if len(found) != 1:
+        span.wrong("until", "or lasts has to be given, and not both")
+    every_ms = 1000 * span.integer("every_s", EVERY_S, 1, EVERY_S_MAX)
+    span.end()
+    return Span(found.get("until"), found.get("lasts"), every_ms)
 
 
 def fields_of(type_: str) -> dict[str, int]:
@@ -184,10 +256,29 @@ def read_field(table: Table, name: str) -> Field:
             if name == "state" and meaning not in STATES[1:]:
                 said.wrong(word, f"is {meaning!r}, expected one of {', '.join(STATES[1:])}")
     unit = table.word("unit", tuple(UNITS), "ms") if name in IN_UNITS else "ms"
+    since_ms, zone = read_clock(table) if name == "time" else (0, None)
     if not paths and constant is None:
         table.wrong("path", "is missing, and there is no constant either")
     table.end()
-    return Field(paths, constant, words, unit)
+    return Field(paths, constant, words, unit, since_ms, zone)
+
+
+def read_clock(table: Table) -> tuple[int, ZoneInfo | None]:
+    """What numbers of a time count from, and the zone of written times that name none."""
+    since_ms, zone = 0, None
+    if "since" in table:
+        since = table.text("since")
+        found = rfc_3339_ms(since)
+        if found is None:
+            table.wrong("since", f"is {since!r}, expected a time such as 0001-01-01T00:00:00Z")
+        since_ms = found or 0
+    if "zone" in table:
+        name = table.text("zone")
+        try:
+            zone = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            table.wrong("zone", f"is {name!r}, expected one such as Europe/Stockholm")
+    return since_ms, zone
 
 
 def path_of(text: str) -> tuple[str, ...]:
@@ -277,20 +368,25 @@ def read_documents(
 
     suspended: rows that are suspended already.
     """
+    rows, refusals = settled(found_in(documents, mapping))
+    refused = [refused_row(error, raw, fields) for raw, fields, error in refusals]
+    return Reading(usage_of_rows(rows), suspended_frame([*suspended, *refused]))
+
+
+def found_in(
+    documents: Iterable[tuple[bytes, Any]], mapping: JsonMapping
+) -> list[tuple[bytes, dict[str, Any], MalformedError | None]]:
+    """What parsed documents tell: their bytes, the fields of a record, and what is wrong so far."""
     found: list[tuple[bytes, dict[str, Any], MalformedError | None]] = []
     for raw, document in documents:
         if any(fits(rule, document) for rule in mapping.skip):
             continue
         fields: dict[str, Any] = {}
-        wrong: MalformedError | None = None
         try:
-            take_fields(document, mapping, fields)
+            found += ((raw, one, None) for one in take_records(document, mapping, fields))
         except MalformedError as error:
-            wrong = error
-        found.append((raw, fields, wrong))
-    rows, refusals = settled(found)
-    refused = [refused_row(error, raw, fields) for raw, fields, error in refusals]
-    return Reading(usage_of_rows(rows), suspended_frame([*suspended, *refused]))
+            found.append((raw, fields, error))
+    return found
 
 
 def refused_row(error: MalformedError, raw: bytes, fields: dict[str, Any]) -> dict[str, Any]:
@@ -305,8 +401,48 @@ def fits(rule: Rule, document: Any) -> bool:
     return all(plain(lookup(document, path)) in values for path, values in rule.when)
 
 
-def take_fields(document: Any, mapping: JsonMapping, fields: dict[str, Any]) -> None:
-    """Fill `fields` with the record that a document is. Raises: MalformedError."""
+def take_records(
+    document: Any, mapping: JsonMapping, fields: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The records that a document tells: one, or those of a whole viewing.
+
+    fields: takes what is understood of the document, also where this raises MalformedError.
+    """
+    span = take_fields(document, mapping, fields).span
+    if span is None:
+        return [fields]
+    begin_ms = usage_row(fields)["time"]
+    until_ms = end_of(document, span, begin_ms)
+    if not begin_ms <= until_ms <= begin_ms + SPAN_MS_MAX:
+        raise MalformedError(
+            f"the viewing lasts {until_ms - begin_ms} ms, expected 0 to {SPAN_MS_MAX}"
+        )
+    later = {name: value for name, value in fields.items() if name != "playhead_ms"}
+    between = range(begin_ms + span.every_ms, until_ms, span.every_ms)
+    return [
+        fields,
+        *(later | {"time": time_ms} for time_ms in between),
+        later | {"time": until_ms, "state": "stopped"},
+    ]
+
+
+def end_of(document: Any, span: Span, begin_ms: int) -> int:
+    """When a viewing ended, in ms. Raises: MalformedError."""
+    said = span.until or span.lasts
+    assert said is not None
+    value = value_of(document, "time" if span.until else "playhead_ms", said)
+    end_ms = rfc_3339_ms(value) if isinstance(value, str) else value
+    if not isinstance(end_ms, int) or isinstance(end_ms, bool):
+        found = "missing" if value is MISSING else shown(value)
+        raise MalformedError(f"{said.where}, which says when the viewing ended, is {found}")
+    return end_ms if span.until else begin_ms + end_ms
+
+
+def take_fields(document: Any, mapping: JsonMapping, fields: dict[str, Any]) -> Rule:
+    """Fill `fields` with the record that a document is, by the rule returned.
+
+    Raises: MalformedError.
+    """
     if not isinstance(document, dict):
         raise MalformedError(f"the document is {shown(document)}, expected a JSON object")
     rule = next((rule for rule in mapping.rules if fits(rule, document)), None)
@@ -324,6 +460,7 @@ def take_fields(document: Any, mapping: JsonMapping, fields: dict[str, Any]) -> 
             fields[name] = value
     if mistakes:
         raise MalformedError("; ".join(mistakes))
+    return rule
 
 
 def value_of(document: Any, name: str, field_: Field) -> Any:
@@ -347,12 +484,42 @@ def value_of(document: Any, name: str, field_: Field) -> Any:
             )
         return field_.words[word]
     if name in IN_UNITS:
-        return in_ms(value, field_.unit, field_.where)
+        return moment_of(value, field_)
     if name in NUMERIC:
         return number_of(value)
     if isinstance(value, int | Number) and not isinstance(value, bool):
         return plain(value)  # many senders write an account's number as one
     return value
+
+
+def moment_of(value: Any, field_: Field) -> Any:
+    """A time, or a place in the content, in ms; an RFC 3339 time stays text.
+
+    Raises: MalformedError.
+    """
+    local = LOCAL_TIME.fullmatch(value) if field_.zone and isinstance(value, str) else None
+    if local is not None and field_.zone is not None:
+        return local_ms(local, field_.zone, field_.where)
+    found = in_ms(value, field_.unit, field_.where)
+    return found + field_.since_ms if isinstance(found, int) else found
+
+
+def local_ms(local: re.Match[str], zone: ZoneInfo, where: str) -> int:
+    """A time of the clocks in a zone. Raises: MalformedError where it was never, or twice."""
+    date, clock, fraction = local.groups(default="")
+    try:
+        wall = datetime.fromisoformat(f"{date}T{clock}")
+    except ValueError as error:
+        raise MalformedError(f"{where} is {shown(local[0])}, which is no time") from error
+    first, second = (wall.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    assert first is not None
+    assert second is not None
+    if first != second:
+        why = "comes twice" if first > second else "never is"
+        raise MalformedError(
+            f"{where} is {shown(local[0])}, which {why} in {zone.key}; send times with their offset"
+        )
+    return (wall - EPOCH - first) // MILLISECOND + int(fraction[:3].ljust(3, "0") or 0)
 
 
 def in_ms(value: Any, unit: str, where: str) -> Any:
@@ -364,13 +531,10 @@ def in_ms(value: Any, unit: str, where: str) -> Any:
         raise MalformedError(f"{where} is {shown(value)}, expected a number of {unit} or a time")
     if isinstance(number, int) and unit == "ms":
         return number
-    try:
-        exact = Decimal(number.text if isinstance(number, Number) else number)
-        scaled = EXACT.multiply(exact, UNITS[unit])
-        # What has more digits than this is no time, and raises before they are written out.
-        return int(scaled.quantize(Decimal(1), ROUND_FLOOR, EXACT))
-    except (InvalidOperation, OverflowError) as error:
-        raise MalformedError(f"{where} is {shown(value)}, out of all bounds") from error
+    exact = decimal_of(number)
+    if exact is None:
+        raise MalformedError(f"{where} is {shown(value)}, out of all bounds")
+    return int(EXACT.multiply(exact, UNITS[unit]).to_integral_value(ROUND_FLOOR, EXACT))
 
 
 def number_of(value: Any) -> Any:

@@ -15,12 +15,15 @@ import json
 import os
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ingest.cdn.json_values import as_json_lines
 from ingest.cdn.media import DELIVERY, media_of
-from ingest.cdn.readers import LogReader
+from ingest.cdn.parquet_logs import ParquetFault, is_parquet, parquet_columns, row_bytes
+from ingest.cdn.readers import BAD, LogReader
 from ingest.cdn.requests import requests_of
 from ingest.streams import ReadError, Stream
 
@@ -35,6 +38,7 @@ PART_ROWS = 500_000  # of one Parquet file
 HOUR_MS = 3_600_000
 DIGEST_BYTES = 16
 READ_BYTES = 2**20
+RULES = 2  # of reading; a log that was taken by others is taken anew
 
 BAD_LINES = pl.Schema(
     {"reason": pl.String, "detail": pl.String, "raw": pl.Binary, "source": pl.String}
@@ -48,10 +52,14 @@ class EvidenceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:
-    """What one log came to: its lines, delivered objects, other requests, and bad lines."""
+    """What one log came to: its lines, delivered objects, other requests, and bad lines.
+
+    uncounted: delivered requests whose CMCD does not say what they brought.
+    """
 
     lines: int = 0
     delivered: int = 0
+    uncounted: int = 0
     other: int = 0
     bad: int = 0
     is_repeat: bool = False
@@ -70,18 +78,20 @@ def take_log(
     """
     name = f"{file_word(mapping.id)}-{digest_of(log)}"
     marker = folder / "_logs" / f"{name}.json"
-    read_by = hashlib.blake2b(repr(mapping).encode(), digest_size=DIGEST_BYTES).hexdigest()
+    rules = f"{RULES} {mapping!r}".encode()
+    read_by = hashlib.blake2b(rules, digest_size=DIGEST_BYTES).hexdigest()
     if marker.exists():
         kept = json.loads(marker.read_text(encoding="utf-8"))
         if kept["read_by"] == read_by:
             return LogCounts(**kept["counts"] | {"is_repeat": True})
     forget(name, folder)
-    lines = delivered = bad = part = 0
+    lines = delivered = uncounted = bad = part = 0
     waiting: list[pl.DataFrame] = []
     bad_lines = []
     for read_bytes, found, refused in log_frames(log, mapping):
         lines += refused.lines
         delivered += len(found)
+        uncounted += refused.uncounted
         bad += len(refused.rows)
         waiting.append(found)
         bad_lines.append(refused.rows)
@@ -93,7 +103,8 @@ def take_log(
         write_part(pl.concat(waiting), folder, f"{name}-{part}")
     if bad:
         write_parquet(pl.concat(bad_lines), folder / "_bad" / f"{name}.parquet")
-    counts = LogCounts(lines, delivered, lines - delivered - bad, bad)
+    other = lines - delivered - uncounted - bad
+    counts = LogCounts(lines, delivered, uncounted, other, bad)
     kept = {"log": log.name, "source": mapping.id, "read_by": read_by, "counts": asdict(counts)}
     write_whole(marker, json.dumps(kept).encode())
     return counts
@@ -101,10 +112,14 @@ def take_log(
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What of a block is no request. rows: BAD_LINES. lines: lines that are not blank."""
+    """What of a block gives no row. rows: BAD_LINES. lines: lines that are not blank.
+
+    uncounted: as LogCounts has it.
+    """
 
     rows: pl.DataFrame
     lines: int
+    uncounted: int
 
 
 def log_frames(log: Path, mapping: CdnMapping) -> Iterator[tuple[int, pl.DataFrame, Refused]]:
@@ -112,18 +127,30 @@ def log_frames(log: Path, mapping: CdnMapping) -> Iterator[tuple[int, pl.DataFra
 
     Raises: EvidenceError.
     """
-    reader = LogReader(mapping)
     try:
+        if is_parquet(log):
+            size_bytes = log.stat().st_size
+            for thousandths, columns in parquet_columns(log, mapping):
+                raw_of = partial(row_bytes, columns)
+                found = judged(columns, BAD.to_frame(), mapping, raw_of, log.name)
+                yield size_bytes * thousandths // 1000, *found
+            return
+        reader = LogReader(mapping)
         stream = Stream(str(log))
         try:
-            for block in whole_lines(stream.blocks()):
+            for block in whole_lines(content_of(stream, mapping)):
                 yield stream.bytes_read, *read_block(block, reader, mapping, log.name)
         finally:
             stream.close()
-    except ReadError as error:
+    except (ReadError, ParquetFault) as error:
         raise EvidenceError(f"{log}: {error}") from error
     except OSError as error:
         raise EvidenceError(f"{log}: {error.strerror}; give a log that can be read") from error
+
+
+def content_of(stream: Stream, mapping: CdnMapping) -> Iterator[bytes]:
+    """The content of a log, its requests on lines. Raises: ReadError."""
+    return as_json_lines(stream.blocks()) if mapping.shape == "json" else stream.blocks()
 
 
 def read_block(
@@ -132,26 +159,41 @@ def read_block(
     """Read whole lines of a log."""
     lines_before = reader.lines_read
     columns, unread = reader.read(block)
+    raws: list[bytes] = []
+
+    def raw_of(number: int) -> bytes:
+        if not raws:
+            raws.extend(block.split(b"\n"))
+        return raws[number - lines_before - 1].rstrip(b"\r")
+
+    return judged(columns, unread, mapping, raw_of, name)
+
+
+def judged(
+    columns: pl.DataFrame,
+    unread: pl.DataFrame,
+    mapping: CdnMapping,
+    raw_of: Callable[[int], bytes],
+    name: str,
+) -> tuple[pl.DataFrame, Refused]:
+    """Rows of DELIVERY of columns of a log, and what gives none.
+
+    unread: rows of BAD so far. raw_of: the bytes of the line or row of a number.
+    """
     requests, unfit = requests_of(columns, mapping)
-    media, unclear = media_of(requests, mapping)
-    bad = pl.concat([unread, unfit, unclear]).sort("number", maintain_order=True)
-    lines = len(columns) + len(unread)
-    if len(bad):
-        raws = block.split(b"\n")
-        bad = bad.with_columns(
-            pl.Series(
-                "raw",
-                [raws[number - lines_before - 1].rstrip(b"\r") for number in bad["number"]],
-                dtype=pl.Binary,
-            )
-        )
+    media = media_of(requests, mapping)
+    bad = pl.concat([unread, unfit, media.bad]).sort("number", maintain_order=True)
+    bad = bad.with_columns(
+        pl.Series("raw", [raw_of(number) for number in bad["number"]], dtype=pl.Binary)
+    )
     rows = bad.select(
         pl.lit("malformed").alias("reason"),
         "detail",
         "raw",
         (pl.lit(f"{name}:") + pl.col("number").cast(pl.String)).alias("source"),
     )
-    return media, Refused(rows.cast(BAD_LINES), lines)
+    lines = len(columns) + len(unread)
+    return media.rows, Refused(rows.cast(BAD_LINES), lines, media.uncounted)
 
 
 def whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -227,6 +269,12 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 # --- reading it back ---------------------------------------------------------------------------
+
+
+def uncounted_requests(folder: Path) -> int:
+    """How many requests of all logs in a dataset had CMCD that does not say what they brought."""
+    markers = (json.loads(marker.read_bytes()) for marker in folder.glob("_logs/*.json"))
+    return sum(marker["counts"].get("uncounted", 0) for marker in markers)
 
 
 def delivered_hours(folder: Path) -> pl.DataFrame:

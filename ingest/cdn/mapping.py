@@ -13,8 +13,8 @@ from pathlib import Path
 from ingest.adapters.mapping_files import MappingError, Table, parse_mapping, raise_mistakes
 
 SHAPES = ("w3c", "columns", "json")
-FORMS = ("s", "ms", "us", "ns", "rfc3339", "date time")
-COLUMNS = ("host", "path", "query", "url", "range", "request", "bytes", "method")
+FORMS = ("s", "ms", "us", "ns", "rfc3339", "clf", "date time")
+COLUMNS = ("host", "path", "query", "url", "line", "range", "request", "bytes", "method")
 CMCD_FIELDS = ("sid", "cid", "ot", "d", "pr", "bl")
 DECODINGS_MAX = 4
 SEPARATORS = {"tab": "\t", "space": " ", "pipe": "|", "comma": ","}
@@ -27,7 +27,8 @@ class CdnMapping:
     """How to read the log of one CDN.
 
     shape: `w3c` names its columns itself, `columns` has those of `columns` in that order, `json`
-    has one object a line. absent, empty: texts that stand for no value, and for the empty one.
+    has one object a line. is_quoted: a column may stand in quotes or in brackets. absent, empty:
+    texts that stand for no value, and for the empty one.
     time: one column, or a date and a time. form: how the time is written.
     sources: the column of each of COLUMNS that the log has. cmcd_columns: hold CMCD as text, as
     its headers do. cmcd_fields: hold one key each. decodings, column_decodings: how often
@@ -37,6 +38,7 @@ class CdnMapping:
     id: str
     shape: str
     separator: str
+    is_quoted: bool
     columns: tuple[str, ...]
     absent: tuple[str, ...]
     empty: tuple[str, ...]
@@ -89,6 +91,9 @@ def read_cdn_mapping(text: str, name: str) -> CdnMapping:
     separator = SEPARATORS[cdn.word("separator", SEPARATORS, "tab")]
     columns = cdn.texts("columns")
     absent, empty = cdn.texts("absent"), cdn.texts("empty")
+    is_quoted = cdn.take("quoted", False)
+    if type(is_quoted) is not bool or (is_quoted and (shape, separator) != ("columns", " ")):
+        cdn.wrong("quoted", "has to be true or false, and true only with columns and spaces")
     if cdn.take("sampled", False) is not False:
         cdn.wrong("sampled", "must not be set: a sample says nothing about how much was delivered")
     if (shape == "columns") != bool(columns):
@@ -110,6 +115,7 @@ def read_cdn_mapping(text: str, name: str) -> CdnMapping:
         id=mapping_id,
         shape=shape,
         separator=separator,
+        is_quoted=is_quoted,
         columns=columns,
         absent=absent,
         empty=empty,
@@ -136,8 +142,8 @@ def read_sources(table: Table) -> tuple[tuple[str, ...], str, str, dict[str, str
     moment.end()
     status = table.text("status")
     sources = {name: table.text(name) for name in table.names() if name in COLUMNS}
-    if ("url" in sources) == ("path" in sources):
-        table.wrong("path", "or url has to be given, and not both")
+    if sum(name in sources for name in ("url", "path", "line")) != 1:
+        table.wrong("path", "or url or line has to be given, and no two of them")
     table.end()
     return time, form, status, sources
 

@@ -25,6 +25,8 @@ BAD = pl.Schema({"number": pl.Int64, "detail": pl.String, "raw": pl.Binary})
 
 DIRECTIVE = b"#"
 FIELDS_DIRECTIVE = "#fields:"
+QUOTED = r'"(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^ ]+'
+ESCAPED = {r"\"": '"', r"\\": "\\", r"\x22": '"', r"\x5C": "\\", r"\x5c": "\\"}
 
 
 @dataclass(slots=True)
@@ -55,15 +57,7 @@ class LogReader:
         reads = {"w3c": self._w3c, "columns": self._columns, "json": self._json}
         frames = list(reads[self.mapping.shape](lines))
         empty = pl.DataFrame(schema={"number": pl.Int64} | dict.fromkeys(self._wanted(), pl.String))
-        found = pl.concat([empty, *frames]).with_columns(
-            pl.when(pl.col(name).is_in(self.mapping.absent))
-            .then(None)
-            .when(pl.col(name).is_in(self.mapping.empty))
-            .then(pl.lit(""))
-            .otherwise(pl.col(name))
-            .alias(name)
-            for name in self._wanted()
-        )
+        found = with_absent(pl.concat([empty, *frames]), self.mapping)
         return found, pl.DataFrame(self.bad, schema=BAD)
 
     def _wanted(self) -> list[str]:
@@ -87,7 +81,7 @@ class LogReader:
         if not self.columns:
             self._refuse(lines, "no #Fields line before it says what its columns are")
             return
-        texts = self._texts(lines).with_columns(pl.col("text").str.split(self.mapping.separator))
+        texts = self._texts(lines).with_columns(cut_columns(self.mapping))
         fits = texts["text"].list.len() == len(self.columns)
         for (count,), some in texts.filter(~fits).group_by(
             pl.col("text").list.len(), maintain_order=True
@@ -130,6 +124,39 @@ class LogReader:
             {"number": number, "detail": why, "raw": line}
             for number, line in lines.select("number", "line").iter_rows()
         ]
+
+
+def with_absent(columns: pl.DataFrame, mapping: CdnMapping) -> pl.DataFrame:
+    """Columns with nothing, or an empty text, in place of what the log writes for it."""
+    return columns.with_columns(
+        pl.when(pl.col(name).is_in(mapping.absent))
+        .then(None)
+        .when(pl.col(name).is_in(mapping.empty))
+        .then(pl.lit(""))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in mapping.wanted()
+    )
+
+
+def cut_columns(mapping: CdnMapping) -> pl.Expr:
+    """The text of lines as lists of their columns, without the quotes or brackets around one."""
+    if not mapping.is_quoted:
+        return pl.col("text").str.split(mapping.separator)
+    column = pl.element()
+    inner = column.str.slice(1, column.str.len_chars() - 2)
+    unescaped = inner.str.replace_many(list(ESCAPED), list(ESCAPED.values()))
+    return (
+        pl.col("text")
+        .str.extract_all(QUOTED)
+        .list.eval(
+            pl.when(column.str.contains(r'^"(?s:.*)"$'))
+            .then(unescaped)
+            .when(column.str.contains(r"^\[(?s:.*)\]$"))
+            .then(inner)
+            .otherwise(column)
+        )
+    )
 
 
 def lines_of(block: bytes, lines_before: int) -> pl.DataFrame:

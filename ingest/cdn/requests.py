@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 DECIMALS_OF_MS = 3
 FINER_THAN_MS = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 YEAR_2200_MS = 7_258_118_400_000
+WRITTEN = {"rfc3339": "%+", "clf": "%d/%b/%Y:%H:%M:%S %z"}
+REQUEST_LINE = r"^([A-Za-z]+) (.*?)(?: HTTP/[0-9.]+)?$"
+MARK = r"^//[^/]*/"  # before the CMCD of Akamai's logs: //1.0@V/bl=...
+OF_LINE = {"method": "line: method", "url": "line: url"}
 ABSOLUTE_URL = r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*"
 
 # Only what ASCII can print is decoded here; the rest is left to the exact reader.
@@ -28,7 +32,7 @@ def requests_of(columns: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFram
     Returns: `number`, `time` (ms since the epoch), `status`, `method`, `host`, `path`, `range`,
     `request`, `bytes`, `query` and `header_text` (both still percent-encoded), and the fields of `mapping.cmcd_fields` as `field_` columns.
     """
-    found = columns.select(
+    found = with_line(columns, mapping).select(
         "number",
         moment(mapping).alias("time"),
         pl.col(mapping.status).cast(pl.Int32, strict=False).alias("status"),
@@ -62,9 +66,21 @@ def requests_of(columns: pl.DataFrame, mapping: CdnMapping) -> tuple[pl.DataFram
     return found.filter(~is_bad), bad.cast(BAD)
 
 
+def with_line(columns: pl.DataFrame, mapping: CdnMapping) -> pl.DataFrame:
+    """Columns with the method and the URL of a request line (`GET /a?b HTTP/1.1`) as two more."""
+    if "line" not in mapping.sources:
+        return columns
+    parts = pl.col(mapping.sources["line"]).str.extract_groups(REQUEST_LINE)
+    return columns.with_columns(
+        parts.struct[place].alias(name) for place, name in enumerate(OF_LINE.values())
+    )
+
+
 def source(mapping: CdnMapping, name: str) -> pl.Expr:
     """The column that a mapping names for one thing; null where the log has none."""
     column = mapping.sources.get(name)
+    if "line" in mapping.sources and name in OF_LINE:
+        column = OF_LINE[name]
     return pl.lit(None, pl.String) if column is None else pl.col(column)
 
 
@@ -74,8 +90,8 @@ def moment(mapping: CdnMapping) -> pl.Expr:
         text = pl.concat_str(*mapping.time, separator="T")
         return parsed(text, "%Y-%m-%dT%H:%M:%S%.f")
     text = pl.col(mapping.time[0])
-    if mapping.form == "rfc3339":
-        return parsed(text, "%+")
+    if mapping.form in WRITTEN:
+        return parsed(text, WRITTEN[mapping.form])
     parts = text.str.extract_groups(r"^([0-9]{1,19})(?:\.([0-9]+))?$")
     whole = parts.struct[0].cast(pl.Int64, strict=False)
     if mapping.form == "s":
@@ -91,7 +107,8 @@ def moment(mapping: CdnMapping) -> pl.Expr:
 def parsed(text: pl.Expr, form: str) -> pl.Expr:
     """A written time in ms; null where it is none."""
     read = text.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
-    return read.dt.timestamp("ms")
+    ms = read.dt.timestamp("ms")
+    return pl.when(ms.is_between(0, YEAR_2200_MS)).then(ms)
 
 
 def host(mapping: CdnMapping) -> pl.Expr:
@@ -113,7 +130,7 @@ def query(mapping: CdnMapping) -> pl.Expr:
     """The query, from its own column or from behind the path; null without."""
     if "query" in mapping.sources:
         return source(mapping, "query").str.strip_prefix("?")
-    name = "url" if "url" in mapping.sources else "path"
+    name = "path" if "path" in mapping.sources else "url"
     return source(mapping, name).str.extract(r"\?([^#]*)")
 
 
@@ -121,10 +138,10 @@ def header_text(mapping: CdnMapping) -> pl.Expr:
     """What the columns with CMCD headers say, as one text, still encoded; null without."""
     if not mapping.cmcd_columns:
         return pl.lit(None, pl.String)
-    texts = [
-        pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name).str.strip_chars())
-        for name in mapping.cmcd_columns
+    stripped = [
+        pl.col(name).str.strip_chars().str.replace(MARK, "") for name in mapping.cmcd_columns
     ]
+    texts = [pl.when(text != "").then(text) for text in stripped]
     joined = pl.concat_str(*texts, separator=",", ignore_nulls=True)
     return pl.when(pl.any_horizontal(text.is_not_null() for text in texts)).then(joined)
 

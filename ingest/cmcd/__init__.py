@@ -11,8 +11,11 @@ Source: CTA-5004 (September 2020), CTA-5004-B (April 2026), RFC 8941.
 
 from ingest.cmcd.keys import HEADERS, KEYS, TABLE, VERSION_MAX, Key, is_custom
 from ingest.cmcd.reading import (
+    ARGUMENTS,
     MEDIA_TYPES,
     body_lines,
+    chosen_argument,
+    find_arguments,
     json_elements,
     read_body,
     read_headers,
@@ -28,6 +31,7 @@ from ingest.cmcd.versions import downgraded, upgraded
 from ingest.cmcd.writing import write_body, write_headers, write_query, write_record
 
 __all__ = [
+    "ARGUMENTS",
     "HEADERS",
     "KEYS",
     "MEDIA_TYPES",
@@ -42,7 +46,9 @@ __all__ = [
     "Value",
     "body_lines",
     "check_delivery",
+    "chosen_argument",
     "downgraded",
+    "find_arguments",
     "find_faults",
     "is_custom",
     "json_elements",

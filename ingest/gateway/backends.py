@@ -9,12 +9,12 @@ import json
 import time
 import uuid
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.canonical import LogLine
+from ingest.adapters.numbers import decimal_of
 from ingest.gateway.bodies import read_body
 from ingest.gateway.problems import Problem
 from ingest.gateway.senders import need_backend
@@ -42,7 +42,7 @@ TYPES_OF_SCOPES: dict[str, tuple[str, ...]] = {
     "accounts": ("account.open", "account.subscribe", "account.unsubscribe"),
     "topups": ("balance.topup",),
 }
-NUMBER_CHARACTERS_MAX = 40
+INTEGER_DIGITS_MAX = 18
 NUMBER_FIELDS = ("time", "bill_day", "amount")
 LIFE = "expires_in_s"
 TOKEN_TEXTS = ("account", "device", SESSION, *OPTIONAL)
@@ -173,11 +173,10 @@ def checked_lines(
 
 def whole(value: Any) -> Any:
     """14.0 as 14: to JSON Schema it is an integer. Anything else as it is."""
-    if not isinstance(value, Number) or len(value.text) > NUMBER_CHARACTERS_MAX:
+    number = decimal_of(value) if isinstance(value, Number) else None
+    if number is None or number.adjusted() >= INTEGER_DIGITS_MAX:
         return value
-    number = Decimal(value.text)
-    # An exponent of some digits would be an integer of as many gigabytes.
-    return int(number) if abs(number) < 10**18 and number == number.to_integral_value() else value
+    return int(number) if number == number.to_integral_value() else value
 
 
 def encoded(fields: Mapping[str, Any]) -> bytes:

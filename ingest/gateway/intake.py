@@ -22,11 +22,12 @@ from ingest.gateway.traces import Traces
 from rating.schemas import RECORD_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
     from ingest.adapters.canonical import LogLine
+    from ingest.adapters.mapped_json import JsonMapping
     from ingest.gateway.group_commit import UsageLog
     from ingest.gateway.keys import KeyRing
     from ingest.gateway.metrics import Metrics
@@ -47,6 +48,7 @@ class Options:
     send, of an address that nothing is known of, and of all such addresses together.
     takes_anonymous: whether reports that nothing binds are kept as suspended lines.
     origins: of the web pages whose players may send. cmcd: how players' reports are understood.
+    mappings: how back ends' own JSON is, by the ids of the mappings.
     """
 
     body_bytes_max: int = 8 * 2**20
@@ -60,6 +62,7 @@ class Options:
     origins: tuple[str, ...] = ("*",)
     access_log: bool = False
     cmcd: CmcdOptions = field(default=CmcdOptions())
+    mappings: Mapping[str, JsonMapping] = field(default_factory=dict)
 
 
 class Intake:

@@ -267,6 +267,13 @@ SENT: JsonObject = {
         "that it is sent. By it, a wrong clock is put right, and a late report is known for late."
     ),
 }
+MAPPING: JsonObject = {
+    "name": "mapping",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The id of a mapping (`--mapping`): the body is the back end's own JSON.",
+}
 EVENTS: JsonObject = {
     "post": {
         "operationId": "post_events",
@@ -276,7 +283,7 @@ EVENTS: JsonObject = {
             "token. Records are taken whole: one that is malformed is logged and suspended."
         ),
         "security": [{"api_key": []}, {"session_token": []}],
-        "parameters": [SENT],
+        "parameters": [SENT, MAPPING],
         "requestBody": {
             "required": True,
             "content": {
@@ -290,9 +297,14 @@ EVENTS: JsonObject = {
         },
         "responses": {
             "202": answer("The log has every record.", "EventsTaken"),
-            **refusals("400", "401", "403", "408", "410", "413", "415", "429", "503"),
+            **refusals("400", "401", "403", "404", "408", "410", "413", "415", "429", "503"),
         },
-    }
+    },
+    "options": {
+        "operationId": "allow_webhook",
+        "summary": "The handshake of CloudEvents' webhooks: deliveries are welcome, with a key",
+        "responses": {"200": {"description": "WebHook-Allowed-Origin repeats who asked."}},
+    },
 }
 CMCD_BODY: JsonObject = {
     "required": True,
@@ -300,6 +312,8 @@ CMCD_BODY: JsonObject = {
         "application/cmcd": {"schema": {"description": "One record a line."}},
         "text/cmcd": {"schema": {"description": "As application/cmcd, of before revision B."}},
         "application/json": {"schema": {"description": "The JSON of version 1."}},
+        "text/plain": {"schema": {"description": "As application/cmcd, of sendBeacon."}},
+        "application/x-www-form-urlencoded": {"schema": {"description": "The argument CMCD."}},
     },
 }
 NO_CONTENT: JsonObject = {"204": {"description": "The log has the report."}}
@@ -322,25 +336,34 @@ def cmcd_route(operation: str, parameters: list[JsonObject]) -> JsonObject:
                 **NO_CONTENT,
                 **refusals("400", "401", "408", "410", "413", "415", "429", "503"),
             },
-        }
+        },
+        "get": mirrored(
+            operation.replace("post", "get"),
+            "A player's CMCD report by GET, in the query or in CMCD's headers",
+            parameters,
+        ),
     }
 
 
 def mirror_route() -> JsonObject:
     """The route that an edge mirrors requests to."""
     path = {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}
+    what = "A media request as an edge mirrors it, with CMCD in its query or headers"
+    return {"get": mirrored("mirror", what, [path])}
+
+
+def mirrored(operation: str, summary: str, parameters: list[JsonObject]) -> JsonObject:
+    """One that takes CMCD in the query or in headers."""
     query = {"name": "CMCD", "in": "query", "required": False, "schema": {"type": "string"}}
     return {
-        "get": {
-            "operationId": "mirror",
-            "summary": "A media request as an edge mirrors it, with CMCD in its query or headers",
-            "security": [{}, {"session_token": []}, {"api_key": []}],
-            "parameters": [path, query, SENT],
-            "responses": {
-                **NO_CONTENT,
-                **refusals("400", "401", "404", "410", "413", "429", "503"),
-            },
-        }
+        "operationId": operation,
+        "summary": summary,
+        "security": [{}, {"session_token": []}, {"api_key": []}],
+        "parameters": [*parameters, query, SENT],
+        "responses": {
+            **NO_CONTENT,
+            **refusals("400", "401", "404", "410", "413", "429", "503"),
+        },
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ingest import cmcd
-from ingest.adapters import canonical, cloudevents, native
+from ingest.adapters import canonical, cloudevents, mapped_json, native
 from ingest.adapters.canonical import (
     UNBOUND,
     LogLine,
@@ -28,14 +28,25 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from ingest.adapters.cmcd import Adapted
+    from ingest.adapters.mapped_json import JsonMapping
     from ingest.gateway.tokens import Binding
 
 BINDING_SKEW_MS = 60_000
 BEFORE_BOUND = "it happened before the box was bound to this account, when its token was signed"
 
 
-def event_lines(headers: Mapping[str, str], body: bytes, received_ms: int) -> list[LogLine]:
-    """The lines of a back end's events: native JSON, or CloudEvents by their headers."""
+def event_lines(
+    headers: Mapping[str, str],
+    body: bytes,
+    received_ms: int,
+    mapping: JsonMapping | None = None,
+) -> list[LogLine]:
+    """The lines of a back end's events: native JSON, or CloudEvents by their headers.
+
+    mapping: of a back end's own JSON, where the body is that.
+    """
+    if mapping is not None:
+        return to_log_lines(mapped_json.read(body, mapping), received_ms)
     if not cloudevents.is_cloudevents(headers.items()):
         return native.to_log_lines(body, received_ms)
     reading = cloudevents.read_http(headers.items(), body)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.cmcd import Trace, adapt_body, adapt_request
+from ingest.cmcd import find_arguments
 from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
 from ingest.gateway.player_events import bound_event_lines
 from ingest.gateway.problems import Problem, no_credentials
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from ingest.adapters.canonical import LogLine
     from ingest.adapters.cmcd import Adapted
+    from ingest.adapters.mapped_json import JsonMapping
     from ingest.gateway.intake import Intake
     from ingest.gateway.senders import Sender
     from ingest.gateway.tokens import Binding
@@ -52,11 +54,19 @@ SCOPE_OF_TYPES = {
     "account.unsubscribe": "accounts",
     "balance.topup": "topups",
 }
-CMCD_TYPES = ("application/cmcd", "text/cmcd", "application/json")
+# The last two are a browser's own: of sendBeacon with a text, and of a form.
+CMCD_TYPES = (
+    "application/cmcd",
+    "text/cmcd",
+    "application/json",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+)
 NOT_PASSED_ON = (
     "the back end passed no good token of a viewer on, so nothing binds it to an account"
 )
 PROBLEMS_MAX = 20
+SHOWN_CHARACTERS = 60
 
 
 class Viewing:
@@ -73,6 +83,7 @@ class Viewing:
         if isinstance(sender, Anonymous):
             raise no_credentials(f"{sender.why}; send an API key or a session's token")
         self._intake.let_pass(sender)
+        mapping = self._mapping(request)
         check_type(request, EVENT_TYPES)
         body = await self._intake.body(request, sender)
         if not body.strip() and "ce-specversion" not in request.headers:
@@ -83,11 +94,35 @@ class Viewing:
             return await self._take_events(sender, headers, body, binding, sent)
         assert isinstance(sender, Backend)
         async with self._intake.repeats.turn(body):
-            lines = event_lines(headers, body, self._intake.log.received_ms())
+            lines = event_lines(headers, body, self._intake.log.received_ms(), mapping)
             for type_ in {line.type for line in lines}:
                 sender.need(SCOPE_OF_TYPES.get(type_, "events"))
             await self._intake.append_fresh(sender, lines)
         return JSONResponse(taken(lines), 202)
+
+    def _mapping(self, request: Request) -> JsonMapping | None:
+        """How a back end's own JSON is read (`?mapping=ID`). Raises: Problem 404."""
+        asked = request.query_params.get("mapping")
+        mapping = self._intake.options.mappings.get(asked or "")
+        if asked is not None and mapping is None:
+            raise Problem(
+                404,
+                "no-such-path",
+                f"no mapping {asked[:SHOWN_CHARACTERS]!r} is known here; start the gateway with "
+                "--mapping FILE",
+            )
+        return mapping
+
+    async def allow_webhook(self, request: Request) -> Response:
+        """Say that CloudEvents may be delivered here; each delivery still needs a key.
+
+        Source: CloudEvents 1.0 HTTP webhooks, section 4 (the handshake against abuse).
+        """
+        origin = request.headers.get("webhook-request-origin")
+        headers = {"Allow": "OPTIONS, POST"}
+        if origin is not None:
+            headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"}
+        return Response(status_code=200, headers=headers)
 
     async def _take_events(
         self,
@@ -114,6 +149,8 @@ class Viewing:
         self._intake.let_pass(sender)
         check_type(request, CMCD_TYPES)
         body = await self._intake.body(request, sender)
+        if not body.strip() and request.url.query:
+            return await self.mirror(request)
         sent = sent_ms(request.headers)
         return await self._take_cmcd(
             sender,
@@ -130,7 +167,7 @@ class Viewing:
         )
 
     async def mirror(self, request: Request) -> Response:
-        """Take a media request that an edge mirrors, with CMCD in its query or headers."""
+        """Take CMCD in the query or the headers: of what an edge mirrors, or a player's by GET."""
         sender = identify(request, self._intake.keys.now())
         self._intake.let_pass(sender)
         headers = dict(request.headers.items())
@@ -139,7 +176,7 @@ class Viewing:
         if asks_for_media(headers, query):
             return Response(status_code=204)
         said = [text for name, text in headers.items() if name.startswith("cmcd-")]
-        raw = "\n".join(said or [request.query_params.get("CMCD", "")]).encode()
+        raw = "\n".join(said or find_arguments(query)).encode()
         return await self._take_cmcd(
             sender,
             raw[:ANONYMOUS_BYTES_MAX],

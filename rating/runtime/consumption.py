@@ -28,11 +28,12 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from ingest.adapters.doors import message_lines
 from ingest.kafka.messages import Message, count_records, decode_messages
 from rating.laws import LawBroken
 from rating.runtime.first_batch import (
     JUDGED_RECORDS_MIN,
-    malformed_count,
+    malformed_rows,
     nearly_all_malformed,
 )
 from rating.runtime.partition import Partition
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
+    from ingest.adapters.doors import Door
     from rating.runtime.kafka_access import KafkaAccess
     from rating.runtime.probes import Health
     from rating.runtime.worker_events import WorkerEvents
@@ -94,7 +96,8 @@ class ConsumptionOptions:
     accept_malformed: rate on although nearly all of what is read first is malformed.
     accept_topic: go on from this topic although the store was rated from another.
     from_oldest: begin a partition that the store does not know at the oldest message there is, also
-    where the broker has deleted older ones.
+    where the broker has deleted older ones. door: how messages are understood that do not say what
+    they are; None: as usage records.
     """
 
     topic: str = "usage"
@@ -108,6 +111,7 @@ class ConsumptionOptions:
     accept_malformed: bool = False
     accept_topic: bool = False
     from_oldest: bool = False
+    door: Door | None = None
 
 
 class Consumption:
@@ -606,7 +610,13 @@ class PartitionLoop:
         started_s = time.perf_counter()
         batch = decode_messages(
             f"{self.place.topic}/{self.place.partition}",
-            [Message(message.offset, message.value) for message in messages],
+            [
+                Message(
+                    message.offset,
+                    message_lines(message.headers, message.value, message.key, self._options.door),
+                )
+                for message in messages
+            ],
         )
         decoded_s = time.perf_counter()
         self._judge(partition, batch)
@@ -622,10 +632,10 @@ class PartitionLoop:
             return
         self._is_judging = partition.is_new or self._records_seen > 0
         self._records_seen += len(batch.events)
-        self._malformed_seen += malformed_count(batch)
+        own = malformed_rows(batch, self._options.door)
+        self._malformed_seen += len(own)
         if not self._is_judging:
             return
-        own = batch.malformed.keys() - batch.suspended_before.keys()
         if own and not self._first_malformed:
             first = min(own)
             self._first_malformed = f"{batch.locate(first)}: {batch.malformed[first].rstrip('.')}"

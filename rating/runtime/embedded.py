@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ingest.adapters.doors import read_lines
 from ingest.files import read_chunks
 from ingest.follow import FollowReader
-from ingest.json_lines import decode_lines
 from ingest.new_logs import NewLogs
 from rating.rater import Rater
 from rating.runtime.audit import BALANCES, RECORDS, WATCHED
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ingest.adapters.doors import Door
     from ingest.files import LogChunk, LogReader, UnreadableSource
     from rating.schemas import BatchResult, SourcePosition, UsageBatch
     from sinks.store import BillingStore, StoredPartition
@@ -105,9 +106,11 @@ def rate_files(
     progress: Callable[[Progress], None],
     follow: Following | None = None,
     new_logs: NewLogs = NewLogs(),  # noqa: B008 - it is frozen
+    door: Door | None = None,
 ) -> RunSummary:
     """Rate logs into a store, going on where it stands.
 
+    door: how the logs' lines are understood; None: they are usage records.
     books: those given now; the store's own are rated by as well. close: end every session.
     follow: read on as the logs grow; without it the run ends where they end.
     new_logs: which logs are taken that the store does not know.
@@ -119,7 +122,7 @@ def rate_files(
     in_force = books_in_force(books, store)
     rater = Rater(in_force, stored.state if stored else ())
     run = _Run(store, stored, rater, progress, follow)
-    run.rate(reader)
+    run.rate(reader, door)
     if close:
         run.close()
     rater.check_watched()
@@ -203,12 +206,12 @@ class _Run:
             for name, number in self._rater.counts().items()
         }
 
-    def rate(self, reader: LogReader | FollowReader) -> None:
+    def rate(self, reader: LogReader | FollowReader, door: Door | None) -> None:
         """Rate all chunks in three threads. Raises what any of them failed with."""
         stop = Event()
         decoded, rated = _Line(stop), _Line(stop)
         stages = [
-            _Stage(lambda: _decode(reader, decoded), stop),
+            _Stage(lambda: _decode(reader, decoded, door), stop),
             _Stage(lambda: self._commit_all(rated, reader), stop),
         ]
         for stage in stages:
@@ -291,10 +294,11 @@ class _Run:
         self.tally.add(result)
 
 
-def _decode(reader: LogReader | FollowReader, decoded: _Line) -> None:
+def _decode(reader: LogReader | FollowReader, decoded: _Line, door: Door | None) -> None:
     """Read and decode every chunk."""
     for chunk in reader:
-        item: tuple[LogChunk, UsageBatch] = (chunk, decode_lines(chunk.raw, chunk.locate))
+        batch = read_lines(chunk.raw, chunk.locate, door)
+        item: tuple[LogChunk, UsageBatch] = (chunk, batch)
         if not decoded.put(item):
             return
     decoded.put(None)

@@ -14,14 +14,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+UNCOUNTED = (
+    "What the uncounted brought is not known: their CMCD lacks sid, ot or d, or has a d that is no "
+    "number of ms. Let the players send these keys."
+)
+COUNTS = ("lines", "delivered", "uncounted", "other", "bad")
+
+
 def take_logs(logs: Sequence[Path], cdn: str, folder: Path) -> dict[str, Any]:
     """Take logs into a dataset.
 
-    Returns: what they came to: logs, repeats, lines, delivered, other, bad; and the folder.
+    Returns: what they came to: logs, repeats and COUNTS; and the folder.
     Raises: MappingError, EvidenceError. Logs before the one that failed are in.
     """
     mapping = load_cdn_mapping(cdn)
-    sums = {"logs": 0, "repeats": 0, "lines": 0, "delivered": 0, "other": 0, "bad": 0}
+    sums = dict.fromkeys(("logs", "repeats", *COUNTS), 0)
     sizes = [size_of(log) for log in logs]
     whole, before = sum(sizes), 0
     with shown_progress("Reading") as show:
@@ -35,7 +42,7 @@ def take_logs(logs: Sequence[Path], cdn: str, folder: Path) -> dict[str, Any]:
             sums["logs"] += 1
             sums["repeats"] += counts.is_repeat
             if not counts.is_repeat:
-                for name in ("lines", "delivered", "other", "bad"):
+                for name in COUNTS:
                     sums[name] += getattr(counts, name)
             before += size_bytes
     return {"cdn": mapping.id, "dataset": str(folder), **sums}
@@ -55,10 +62,13 @@ def as_text(taken: dict[str, Any]) -> str:
         ("logs", f"{count(taken['logs'])}, {count(taken['repeats'])} of them taken before"),
         ("lines", count(taken["lines"])),
         ("delivered", plural(taken["delivered"], "object") + " with pictures"),
+        ("uncounted", plural(taken["uncounted"], "request") + " with CMCD"),
         ("other", plural(taken["other"], "request")),
         ("bad", plural(taken["bad"], "line")),
     ]
     kept = f"Kept in {taken['dataset']}."
+    if taken["uncounted"]:
+        kept += f"\n{UNCOUNTED}"
     if taken["bad"]:
-        kept += f" What is wrong with each bad line: {taken['dataset']}/_bad"
+        kept += f"\nWhat is wrong with each bad line: {taken['dataset']}/_bad"
     return "\n".join([*columns(rows), kept])

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingest.json_lines import decode_lines
+import numpy as np
+
+from ingest.adapters.doors import read_lines
 
 if TYPE_CHECKING:
+    from ingest.adapters.doors import Door
     from rating.schemas import UsageBatch
 
 LINE_END = b"\n"
@@ -27,22 +30,27 @@ def nearly_all_malformed(records: int, malformed: int) -> bool:
     return records >= JUDGED_RECORDS_MIN and 10 * malformed >= 9 * records
 
 
-def malformed_count(batch: UsageBatch) -> int:
-    """How many records of a batch are malformed, but for those that were suspended before the log.
+def malformed_rows(batch: UsageBatch, door: Door | None) -> set[int]:
+    """The malformed records of a batch, but for those that were suspended before the log.
 
-    The latter are lines of type `ingest.suspended`, which only a gateway writes.
+    The latter are lines of type `ingest.suspended`, which only a gateway writes. A log in another
+    format has passed no gateway: there they are what its door could not read.
     """
-    return len(batch.malformed) - len(batch.suspended_before)
+    return batch.malformed.keys() - (() if door else batch.suspended_before.keys())
 
 
-def why_no_usage_log(lines: bytes) -> str:
-    """Why these first lines of a log are not those of a usage log; "" where they may be."""
-    batch = decode_lines(lines, lambda at: f"line {lines.count(LINE_END, 0, at) + 1}")
-    records, malformed = len(batch.events), malformed_count(batch)
-    if not nearly_all_malformed(records, malformed):
+def why_no_usage_log(lines: bytes, door: Door | None) -> str:
+    """Why these first lines of a log are not those of a usage log; "" where they may be.
+
+    door: how they are understood; None: they are usage records.
+    """
+    raw = np.frombuffer(lines, np.uint8)
+    batch = read_lines(raw, lambda at: f"line {lines.count(LINE_END, 0, at) + 1}", door)
+    records, malformed = len(batch.events), malformed_rows(batch, door)
+    if not nearly_all_malformed(records, len(malformed)):
         return ""
-    first = min(batch.malformed.keys() - batch.suspended_before.keys())
+    first = min(malformed)
     return (
-        f"{malformed} of its first {records} lines are no usage records "
+        f"{len(malformed)} of its first {records} lines are no usage records "
         f"({batch.locate(first)}: {batch.malformed[first].rstrip('.')})"
     )

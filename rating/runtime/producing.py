@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from aiokafka.errors import KafkaError
 
-from ingest.json_lines import decode_lines
+from ingest.adapters.doors import read_lines
 from rating.runtime.progress import Progress
 from rating.runtime.publishing import opened_producer
 from sinks.topics.partitions import partitions_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
     from aiokafka.producer.message_accumulator import BatchBuilder
 
+    from ingest.adapters.doors import Door
     from ingest.files import LogChunk, LogReader
     from rating.runtime.kafka_access import KafkaAccess
     from rating.schemas import UsageBatch
@@ -56,9 +57,11 @@ async def produce_log(
     *,
     per_second: int | None,
     progress: Callable[[Progress], None],
+    door: Door | None = None,
 ) -> Sent:
     """Send every record of a log; return once the broker has them all.
 
+    door: how the log's lines are understood; None: they are usage records.
     pack: most records a message. per_second: most records a second.
     Raises: PublishError, KafkaAccessError, LogError.
     """
@@ -68,7 +71,7 @@ async def produce_log(
     async with opened_producer(access, [topic]) as producer:
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             partitions = len(await producer.partitions_for(topic))
-            batch, packed = await asyncio.to_thread(_packed, chunk, partitions, pack)
+            batch, packed = await asyncio.to_thread(_packed, chunk, partitions, pack, door)
             await _send(producer, topic, packed)
             records, messages = records + len(batch.events), messages + len(packed)
             progress(Progress(reader.bytes_read, reader.bytes_total or None, records))
@@ -77,8 +80,10 @@ async def produce_log(
     return Sent(records, messages)
 
 
-def _packed(chunk: LogChunk, partitions: int, pack: int) -> tuple[UsageBatch, list[Message]]:
-    batch = decode_lines(chunk.raw, chunk.locate)
+def _packed(
+    chunk: LogChunk, partitions: int, pack: int, door: Door | None
+) -> tuple[UsageBatch, list[Message]]:
+    batch = read_lines(chunk.raw, chunk.locate, door)
     return batch, list(messages_of(batch, partitions, pack))
 
 

@@ -58,13 +58,15 @@ class Reconciliation:
     """sessions: one row each with its verdict. hours: SUMS by KEY, each with its session's verdict.
 
     Times are ms; `hour` is the start of a UTC hour in ms. An account is null where no player of
-    the session reported anything. from_ms, to_ms: the hours that the CDN's logs cover.
+    the session reported anything. from_ms, to_ms: the hours that the CDN's logs cover. uncounted:
+    requests of these logs whose CMCD does not say what they brought.
     """
 
     sessions: pl.DataFrame
     hours: pl.DataFrame
     from_ms: int | None
     to_ms: int | None
+    uncounted: int = 0
 
 
 def watched_hours(store: BillingStore) -> pl.DataFrame:
@@ -99,7 +101,10 @@ def summed(rows: pl.DataFrame, time: str, column: str) -> pl.DataFrame:
 
 
 def reconcile(
-    watched_by_hour: pl.DataFrame, delivered: pl.DataFrame, tolerance: Tolerance
+    watched_by_hour: pl.DataFrame,
+    delivered: pl.DataFrame,
+    tolerance: Tolerance,
+    uncounted: int = 0,
 ) -> Reconciliation:
     """Hold watched time against delivered time.
 
@@ -129,7 +134,7 @@ def reconcile(
         .join(owners.select("session", "verdict"), on="session", how="left")
         .sort(KEY)
     )
-    return Reconciliation(sessions, hours, from_ms, to_ms)
+    return Reconciliation(sessions, hours, from_ms, to_ms, uncounted)
 
 
 def session_sums(within: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
@@ -201,6 +206,7 @@ def as_json(found: Reconciliation) -> dict[str, Any]:
     return {
         "from_ms": found.from_ms,
         "to_ms": found.to_ms,
+        "uncounted": found.uncounted,
         "verdicts": totals(found),
         "by_account": by(found, "account"),
         "by_content": by(found, "content"),
@@ -229,8 +235,13 @@ def worst(found: Reconciliation) -> pl.DataFrame:
 
 def as_text(found: Reconciliation) -> str:
     """For a person."""
+    left_out = (
+        f"{plural(found.uncounted, 'request')} had CMCD that does not say what was brought; it is in "
+        "no figure here."
+    )
     if found.from_ms is None:
-        return "The dataset has no delivered media, so nothing can be compared."
+        nothing = "The dataset has no delivered media, so nothing can be compared."
+        return f"{nothing}\n{left_out}" if found.uncounted else nothing
     rows = [("", "sessions", "delivered", "watched")]
     for verdict, sums in totals(found).items():
         if sums["sessions"]:
@@ -260,6 +271,8 @@ def as_text(found: Reconciliation) -> str:
             ],
             "  ",
         )
+    if found.uncounted:
+        lines += ["", left_out]
     return "\n".join(lines)
 
 
@@ -271,4 +284,7 @@ def as_metrics(found: Reconciliation) -> str:
         ("ratecast_reconcile_charged_seconds", "Charged watched time", "charged_ms", 1000),
         ("ratecast_reconcile_missing_seconds", "Delivered less watched", "missing_ms", 1000),
     )
-    return verdict_gauges(gauges, totals(found))
+    name = "ratecast_reconcile_uncounted_requests"
+    what = "Delivered requests whose CMCD does not say what they brought"
+    uncounted = f"# HELP {name} {what}.\n# TYPE {name} gauge\n{name} {found.uncounted}\n"
+    return verdict_gauges(gauges, totals(found)) + uncounted

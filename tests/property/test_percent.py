@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.cdn.mapping import load_cdn_mapping
-from ingest.cdn.media import argument_of, facts_of
-from ingest.cmcd import Rejected, read_record
+from ingest.cdn.media import facts_of, unquoted
+from ingest.cmcd import Rejected, find_arguments, read_record
 from ingest.percent import decoded_arguments, decoded_texts
 from ingest.text_columns import texts_of
 
@@ -41,6 +41,11 @@ PIECES = st.sampled_from(
         "CMCD",
         "%2526",
         "d=1",
+        ";",
+        "?",
+        "/",
+        "//",
+        "%2F",
         "%zz",
         "%4",
         "%41",
@@ -68,17 +73,19 @@ def test_texts_are_decoded_as_urllib_does(texts: list[str | None], times: int) -
 def test_arguments_are_those_that_urllib_finds(texts: list[str | None], times: int) -> None:
     """Wherever what is found is ASCII; the rest is decoded anew, one by one."""
     column = pl.Series(texts, dtype=pl.String)
-    found = decoded_arguments(texts_of(column), b"CMCD", times).column().to_list()
-    for text, argument in zip(texts, found, strict=True):
+    found, counts = decoded_arguments(texts_of(column), (b"CMCD",), times)
+    for text, argument, count in zip(texts, found.column().to_list(), counts, strict=True):
+        expected = find_arguments(unquoted(text or "", times - 1))
+        assert count == len(expected)
         if argument is None:
-            assert not text or argument_of(text, times) == ""
+            assert not expected
         elif argument.isascii():
-            assert argument.decode() == argument_of(text or "", times)
+            assert argument.decode() == expected[-1]
 
 
 def test_a_column_may_be_a_part_of_another() -> None:
     column = pl.Series(["a", "x=1&CMCD=b%3D1", None, "CMCD=c"])[1:]
-    found = decoded_arguments(texts_of(column), b"CMCD", 1)
+    found = decoded_arguments(texts_of(column), (b"CMCD",), 1).texts
     assert found.column().to_list() == [b"b=1", None, b"c"]
     assert found.at(2) == b"c"
 
@@ -150,4 +157,4 @@ def test_cmcd_of_a_request_is_read_as_the_codec_reads_it(
     }
     expected = {key: values.get(key) for key in ("sid", "cid", "ot")}
     expected |= {name: n if n is None or n < 2**63 else None for name, n in numbers.items()}
-    assert facts.row(0, named=True) == expected
+    assert facts.row(0, named=True) == expected | {"has_cmcd": text is not None}

@@ -66,9 +66,9 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def as_csv(rows: list[list[Any]]) -> bytes:
+def as_csv(rows: list[list[Any]], **dialect: Any) -> bytes:
     out = io.StringIO()
-    csv.writer(out).writerows(rows)
+    csv.writer(out, **dialect).writerows(rows)
     return out.getvalue().encode()
 
 
@@ -202,7 +202,7 @@ def test_a_counter_that_is_none_is_suspended() -> None:
     assert "audience counter" in found.reading.suspended["detail"][0]
 
 
-@pytest.mark.parametrize("query", ["", "oui=1&pc=2", "oui=&pc=1&sn=2"])
+@pytest.mark.parametrize("query", ["", "oui=1&pc=2", "oui=&pc=1&sn=2", "eid=", "eid=no-colon"])
 def test_a_request_without_an_identity_is_suspended(query: str) -> None:
     with pytest.raises(MalformedError, match="which box"):
         device_of(query)
@@ -213,6 +213,9 @@ def test_a_request_without_an_identity_is_suspended(query: str) -> None:
 def test_identities_never_meet() -> None:
     assert device_of("oui=1&pc=a-b&sn=c") != device_of("oui=1&pc=a&sn=b-c")
     assert device_of("?oui=00256D&pc=A%20B&sn=%C3%A9") == "00256D-A%20B-%C3%A9"
+    assert device_of("oui=00256D&pc=&sn=Y") == device_of("oui=00256D&sn=Y") == "00256D--Y"
+    assert device_of("eid=os::000256:asdfa99384") == "os::000256:asdfa99384"
+    assert device_of(f"{QUERY}&eid=os::000256:asdf") == BOX
 
 
 @pytest.mark.parametrize(
@@ -224,6 +227,9 @@ def test_identities_never_meet() -> None:
         (b"", "text/csv", "empty"),
         (b'a,"b\n', "text/csv", "CSV"),
         (b"ReportTimestamp,a\n1\n", "text/csv", "row 2"),
+        (b"ReportTimestamp||a||b\n1||2||3\n", "text/csv", "FieldSeparator"),
+        (b"ReportTimestamp,a,b\n", "text/csv", "no row"),
+        (b'{"Report":[{"a\\ud800":1}]}', "application/json", "surrogate"),
         (b"\xff", "text/csv", "UTF-8"),
     ],
 )
@@ -232,6 +238,145 @@ def test_a_broken_body_is_suspended_whole(body: bytes, kind: str, said: str) -> 
     (row,) = found.suspended.to_dicts()
     assert (row["raw"], row["account"]) == (body, "acc-1")
     assert said in row["detail"]
+
+
+# --- what boxes make of the standard ---------------------------------------------------------------
+
+EXPECTED = [("ch-1", "playing"), ("ch-2", "playing"), ("ch-2", "stopped")]
+
+
+def watched_in(body: bytes, kind: str = "application/json", form: str = "") -> BulkReading:
+    headers = [("content-type", kind), ("bbf-report-format", form)]
+    found = read(QUERY, headers, body, MAPPING, Owner("acc-1"))
+    assert found.reading.suspended.to_dicts() == []
+    assert found.reading.usage.select("content", "state").rows() == EXPECTED
+    return found
+
+
+def rows_of(form: str) -> list[list[Any]]:
+    values = report(*EVENTS) | {"Device.DeviceInfo.UpTime": 5}
+    time = values.pop("CollectionTime")
+    if form == "ParameterPerColumn":
+        return [["ReportTimestamp", *values], [time, *values.values()]]
+    header = ["ReportTimestamp", "ParameterName", "ParameterValue", "ParameterType"]
+    return [header, *([time, name, value, "string"] for name, value in values.items())]
+
+
+SEPARATORS = [
+    (field, row)
+    for field in (",", ";", "\t", "|", " ", "^")
+    for row in ("\r\n", "\n", "\r", "|", ";", "|\r\n", "##")
+    if field != row[:1]
+]
+
+
+@pytest.mark.parametrize(("field", "row"), SEPARATORS)
+@pytest.mark.parametrize("quotes", ["", '"', "'"])
+@pytest.mark.parametrize("form", FORMS[2:])
+def test_csv_has_any_separators(field: str, row: str, quotes: str, form: str) -> None:
+    quoting: Any = csv.QUOTE_ALL if quotes else csv.QUOTE_MINIMAL
+    body = as_csv(
+        rows_of(form),
+        delimiter=field,
+        lineterminator=row,
+        quoting=quoting,
+        quotechar=quotes or '"',
+    )
+    watched_in(body, "text/csv", form)
+    watched_in(body, "text/csv")  # told apart without the header of the request
+
+
+@pytest.mark.parametrize("row", ["\r\n", "|"])
+def test_separators_inside_of_quotes_part_nothing(row: str) -> None:
+    log = [entry(1, 7, "alive", 5, Channel="a;b|c, d'e")]
+    header, values = ["ReportTimestamp", *report(*log)][:1], report(*log)
+    time = values.pop("CollectionTime")
+    rows = [[*header, *values], [time, *values.values()]]
+    body = as_csv(rows, delimiter=";", lineterminator=row, quoting=csv.QUOTE_ALL)
+    found = read(QUERY, [("content-type", "text/csv")], body, MAPPING, Owner("acc-1")).reading
+    assert found.usage["content"].to_list() == ["a;b|c, d'e"]
+
+
+@pytest.mark.parametrize(
+    ("own", "ours"),
+    [
+        ("Entry.[cpe-{}].", "Entry.{}."),
+        ("Entry.[a.b {}].", "Entry.{}."),
+        ("Entry.e{}.", "Entry.{}."),
+        ("MainStream.[main].", "MainStream.1."),
+        ("Parameter.[x].", "Parameter.1."),
+        ("TV.", "Device.Services.STBService.1.ServiceMonitoring.MainStream.1."),
+    ],
+)
+@pytest.mark.parametrize("form", ["NameValuePair", "ParameterPerRow"])
+def test_instances_have_numbers_aliases_or_names(own: str, ours: str, form: str) -> None:
+    values = report(*EVENTS)
+    for n in (1, 2, 3):
+        values = {name.replace(ours.format(n), own.format(n)): v for name, v in values.items()}
+    found = sent([values], form).reading
+    assert found.usage.select("content", "state").rows() == EXPECTED
+
+
+def test_objects_may_have_letters_for_instances() -> None:
+    text = json.dumps({"Report": [nested(report(*EVENTS))]})
+    for n, letter in enumerate("abc", 1):
+        text = text.replace(f'"{n}": {{"SequenceNumber"', f'"{letter}": {{"SequenceNumber"')
+    assert '"a": {"SequenceNumber"' in text
+    watched_in(text.encode())
+
+
+def test_names_of_the_boxs_own_are_read_by_the_mapping() -> None:
+    named = {
+        name.replace(f"{STREAM}.EventLog.Entry", "Ev"): v for name, v in report(*EVENTS).items()
+    }
+    body = json.dumps({"Report": [named]}).encode()
+    found = read(QUERY, [], body, MAPPING, Owner("acc-1")).reading
+    assert found.usage.height == 0
+    (row,) = found.suspended.to_dicts()
+    assert (row["reason"], row["time"], row["account"]) == ("malformed", AT * 1000, "acc-1")
+    assert "EventLog.Entry.{i}.NAME" in row["detail"]
+    assert "[names]" in row["detail"]
+    assert json.loads(row["raw"]) == named
+    for target in (f"{STREAM}.EventLog.Entry", f"{STREAM}.EventLog.Entry.*"):
+        names = EXAMPLE.read_text(encoding="utf-8") + f'\n[names]\nEv = "{target}"\n'
+        reading = read(QUERY, [], body, load_json_mapping(names), Owner("acc-1")).reading
+        assert reading.usage.select("content", "state").rows() == EXPECTED
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_report_of_which_nothing_was_understood_is_suspended(form: str) -> None:
+    strange = {"CollectionTime": AT, "Device.WiFi.SSID.1.Name": "x"}
+    found = sent([report(*EVENTS), strange, strange], form).reading
+    assert found.usage.height == 3
+    # Rows of one time and another name go on with the report before them.
+    assert found.suspended.height == (1 if form == "ParameterPerRow" else 2)
+    assert sent([{"CollectionTime": AT}], "NameValuePair").reading.suspended.height == 0
+
+
+@pytest.mark.parametrize("zone", ["+0000", "+00:00", "Z", "", "+00", "-0000"])
+def test_a_zone_is_written_in_many_ways(zone: str) -> None:
+    values = {
+        name: value.replace("Z", zone) if name.endswith(".Time") else value
+        for name, value in report(*EVENTS).items()
+    }
+    found = sent([values], "NameValuePair").reading
+    assert found.usage["time"].to_list()[0] == 1_364_529_125_000
+    assert found.usage.height == 3
+
+
+def test_counters_have_aliases() -> None:
+    counters = sent(
+        [
+            {
+                "CollectionTime": AT,
+                f"{STATS}.Channel.[ch1].Duration": 7,
+                f"{STATS}.Channel.[x].Name": "ch2",
+                f"{STATS}.Channel.[x].Duration": 8,
+            }
+        ],
+        "NameValuePair",
+    ).counters
+    assert counters.select("channel", "duration_s").rows() == [("ch1", 7), ("ch2", 8)]
 
 
 VALUES = (

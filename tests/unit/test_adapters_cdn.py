@@ -119,7 +119,7 @@ def akamai(requests: list[dict[str, Any]]) -> bytes:
                 "reqMethod": "GET",
                 "reqHost": "tv.example",
                 "reqPath": request["path"],
-                "queryStr": quote(query_of(request), safe="=&"),
+                "queryStr": query_of(request),
                 "reqId": request["id"],
                 "bytes": str(request["bytes"]),
                 "range": "-",
@@ -176,9 +176,29 @@ def bunny(requests: list[dict[str, Any]]) -> bytes:
     )
 
 
+def cloudfront_v2(requests: list[dict[str, Any]]) -> bytes:
+    fields = CLOUDFRONT_FIELDS.split()
+    lines = cloudfront(requests).decode().splitlines()[2:]
+    rows = [dict(zip(fields, line.split("\t"), strict=True)) for line in lines]
+    return b"\n".join(json.dumps(row).encode() for row in rows)
+
+
+def combined(requests: list[dict[str, Any]]) -> bytes:
+    return b"\n".join(
+        (
+            f"192.0.2.1 - anna [01/Jan/2026:{clock(request)} +0000] "
+            f'"GET {request["path"]}?{query_of(request)} HTTP/1.1" {request["status"]} '
+            f'{request["bytes"]} "-" "Mozilla/5.0 (a \\"b\\")"'
+        ).encode()
+        for request in requests
+    )
+
+
 LOGS = {
     "cloudfront": cloudfront,
     "cloudfront-realtime": realtime,
+    "cloudfront-v2": cloudfront_v2,
+    "combined": combined,
     "akamai-datastream2": akamai,
     "cloudflare": cloudflare,
     "fastly": fastly,
@@ -206,8 +226,9 @@ def test_each_cdn_says_the_same(cdn: str, tmp_path: Path) -> None:
     assert (counts.lines, counts.delivered, counts.other, counts.bad) == (10, 7, 3, 0)
     assert hours(tmp_path / "delivery") == EXPECTED
     rows = pl.read_parquet(tmp_path / "delivery" / "date=2026-01-01" / "*.parquet")
-    assert rows["object"][0] == "tv.example/live/seg0.m4s"
-    assert rows["request"][0] == "req-0"
+    named = cdn != "combined"  # it has no column for these two
+    assert rows["object"][0] == ("tv.example" if named else "") + "/live/seg0.m4s"
+    assert rows["request"][0] == ("req-0" if named else None)
     assert rows["bytes"].sum() == sum(r["bytes"] for r in REQUESTS[:5]) + 1004 + 1008
 
 
@@ -348,6 +369,7 @@ def test_every_mistake_of_a_mapping_is_said_at_once() -> None:
     shape = "table"
     columns = ["a", "a"]
     sampled = true
+    quoted = true
     colour = "red"
     [columns]
     time = { from = ["a"], form = "date time" }
@@ -369,7 +391,8 @@ def test_every_mistake_of_a_mapping_is_said_at_once() -> None:
         "cdn.colour is not known here",
         "columns.time.from has to be",
         "columns.status is missing",
-        "columns.path or url has to be given",
+        "columns.path or url or line has to be given",
+        "cdn.quoted has to be true or false",
         "cmcd.decodings has to be an integer",
         "cmcd.fields.zz is not known here",
     ):
@@ -400,7 +423,7 @@ def test_columns_and_codec_read_the_same_cmcd(text: str) -> None:
     try:
         values = read_record(text).values
     except Rejected:
-        assert (len(bad), facts.row(0)) == (1, (None,) * 6)
+        assert (len(bad), facts.row(0)) == (1, (*(None,) * 6, True))
         return
     row = facts.row(0, named=True)
     assert (row["sid"], row["cid"]) == (values.get("sid"), values.get("cid"))

@@ -190,6 +190,16 @@ def test_data_in_base64_is_read() -> None:
     assert "application/xml" in read_http(STRUCTURED, other).suspended["detail"][0]
 
 
+def test_null_is_as_good_as_nothing() -> None:
+    encoded = base64.b64encode(json.dumps(VIEW).encode()).decode()
+    for body in (
+        structured(data_base64=None, sampledrate=None, subject=None),
+        structured(data=None, data_base64=encoded),
+        structured(data=VIEW | {"time": AT_MS}, time=None),
+    ):
+        assert read_http(STRUCTURED, body).usage["time"].to_list() == [AT_MS]
+
+
 def test_headers_may_be_quoted_and_encoded() -> None:
     headers = [
         ("CE-SpecVersion", "1.0"),

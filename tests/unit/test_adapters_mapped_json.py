@@ -223,3 +223,111 @@ def test_any_document_is_a_row_or_suspended(change: dict[str, Any]) -> None:
 def test_bytes_of_any_kind_never_raise(text: bytes) -> None:
     for mapping in (MAPPING, load_json_mapping(PLAIN % "s")):
         assert read(text, mapping).usage.height == 0
+
+
+# --- clocks and whole viewings ----------------------------------------------------------------------
+
+WHOLE = """
+[mapping]
+id = "whole"
+[[records]]
+type = "view"
+[records.fields]
+account = "a"
+time = { path = "begin", %s }
+device = { constant = "box" }
+session = "s"
+content = { constant = "ch" }
+kind = { constant = "channel" }
+playhead_ms = "at"
+[records.span]
+%s
+"""
+
+
+def whole(clock: str, span: str, **document: Any) -> list[tuple[int, str]]:
+    mapping = load_json_mapping(WHOLE % (clock, span))
+    reading = read(json.dumps({"a": "acc", "s": "s"} | document).encode(), mapping)
+    assert reading.suspended.to_dicts() == []
+    return reading.usage.select("time", "state").rows()
+
+
+@pytest.mark.parametrize(
+    ("clock", "said", "time_ms"),
+    [
+        ('unit = "100ns", since = "0001-01-01T00:00:00Z"', 639031536000000009, 1_767_556_800_000),
+        ('unit = "100ns", since = "1601-01-01T00:00:00Z"', 134120304000019999, 1_767_556_800_001),
+        ('unit = "100ns"', "17675568000000000", 1_767_556_800_000),
+        ('zone = "Europe/Stockholm"', "2026-01-04 21:00:00", 1_767_556_800_000),
+        ('zone = "Europe/Stockholm"', "2026-01-04T21:00:00.1239", 1_767_556_800_123),
+        ('zone = "Europe/Stockholm"', "2026-01-04T20:00:00Z", 1_767_556_800_000),
+        ('zone = "America/Los_Angeles"', "2026-07-04 13:00", 1_783_195_200_000),
+        ('zone = "UTC"', 1_767_556_800_000, 1_767_556_800_000),
+    ],
+)
+def test_times_of_other_clocks(clock: str, said: Any, time_ms: int) -> None:
+    assert whole(clock, 'lasts = "d"', begin=said, d=0)[0] == (time_ms, "playing")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("2026-10-25 02:30:00", "comes twice"),
+        ("2026-03-29 02:30:00", "never is"),
+        ("2026-13-01 02:30:00", "is no time"),
+        ("2026-03-29", 'field "time"'),
+        ("0001-01-01 00:00:00", 'field "time"'),
+    ],
+)
+def test_local_times_that_are_none_are_suspended(said: str, why: str) -> None:
+    mapping = load_json_mapping(WHOLE % ('zone = "Europe/Stockholm"', 'lasts = "d"'))
+    document = {"a": "acc", "s": "s", "begin": said, "d": 0}
+    reading = read(json.dumps(document).encode(), mapping)
+    (row,) = reading.suspended.to_dicts()
+    assert why in row["detail"]
+    assert reading.usage.height == 0
+
+
+def test_a_document_tells_a_whole_viewing() -> None:
+    assert whole('unit = "s"', 'until = { path = "end", unit = "s" }', begin=1000, end=1150) == [
+        (1_000_000, "playing"),
+        (1_060_000, "playing"),
+        (1_120_000, "playing"),
+        (1_150_000, "stopped"),
+    ]
+    by_length = 'lasts = { path = "d", unit = "s" }\nevery_s = 90'
+    assert whole('unit = "s"', by_length, begin=1000, d="90.5") == [
+        (1_000_000, "playing"),
+        (1_090_000, "playing"),
+        (1_090_500, "stopped"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"d": said} for said in (-1, 86_401, None, "x", True, [])),
+        *({"begin": "x"}, {"begin": None}, {"s": ""}, {"at": "x"}),
+    ],
+)
+def test_a_viewing_that_is_none_is_suspended_once(change: dict[str, Any]) -> None:
+    mapping = load_json_mapping(WHOLE % ('unit = "s"', 'lasts = { path = "d", unit = "s" }'))
+    document = {"a": "acc", "s": "s", "begin": 1000, "d": 60} | change
+    reading = read(json.dumps(document).encode(), mapping)
+    assert (reading.usage.height, reading.suspended.height) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("clock", "span", "said"),
+    [
+        ('zone = "Mars/Olympus"', 'lasts = "d"', "expected one such as Europe/Stockholm"),
+        ('since = "1601"', 'lasts = "d"', "expected a time such as"),
+        ('unit = "s"', "every_s = 60", "or lasts has to be given"),
+        ('unit = "s"', 'lasts = "d"\nuntil = "e"', "or lasts has to be given"),
+        ('unit = "s"', 'lasts = "d"\nevery_s = 0', "every_s has to be an integer"),
+        ('unit = "s"', 'lasts = "d"\nends = 0', "span.ends is not known here"),
+    ],
+)
+def test_mistakes_of_clocks_and_spans_are_said(clock: str, span: str, said: str) -> None:
+    with pytest.raises(MappingError, match=said):
+        load_json_mapping(WHOLE % (clock, span))

@@ -199,6 +199,7 @@ def test_the_two_commands_find_what_leaks(evidence: Path) -> None:
         "repeats": 1,
         "lines": 1_100,
         "delivered": 1_100,
+        "uncounted": 0,
         "other": 0,
         "bad": 0,
     }

@@ -17,8 +17,8 @@ from rating.runtime.failures import UNREAD
     "--cdn",
     metavar="NAME",
     required=True,
-    help="akamai-datastream2, bunny, cloudflare, cloudfront, cloudfront-realtime, fastly, or a "
-    "mapping file of your own (.toml).",
+    help="akamai-datastream2, bunny, cloudflare, cloudfront, cloudfront-realtime, cloudfront-v2, "
+    "combined (nginx, Apache), fastly, or a mapping file of your own (.toml).",
 )
 @click.option(
     "--out",

@@ -9,7 +9,7 @@ import click
 from rating.runtime.commands.options import RATE_MAX, Number, address, kafka_options, topic_option
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ingest.adapters.mapped_json import JsonMapping
     from ingest.gateway.boxes import BoxFolder
@@ -129,6 +129,13 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
     metavar="FILE",
     help="What the entries of the boxes' event logs mean: a mapping file.",
 )
+@click.option(
+    "--mapping",
+    "mappings",
+    metavar="FILE",
+    multiple=True,
+    help="How a back end's own JSON is, which it sends to /v1/events?mapping=ID; may be repeated.",
+)
 @click.option("--access-log", is_flag=True, help="A line for each request, without its secrets.")
 def gateway(
     folder: str | None,
@@ -202,12 +209,10 @@ def boxes_of(folder: str | None, events: str | None) -> tuple[BoxFolder | None, 
         if events is not None:
             raise click.UsageError("--box-events says what boxes mean; give --boxes DIR as well")
         return None, None
-    from ingest.adapters.mapped_json import load_json_mapping
+    from ingest.adapters.mapped_json import open_json_mapping
     from ingest.gateway.boxes import BoxFolder
 
-    mapping = None
-    if events is not None:
-        mapping = load_json_mapping(Path(events).read_text(encoding="utf-8"), events)
+    mapping = None if events is None else open_json_mapping(Path(events))
     return BoxFolder(Path(folder)), mapping
 
 
@@ -237,7 +242,23 @@ def options_of(asked: Mapping[str, Any]) -> Options:
         origins=asked["origins"],
         access_log=asked["access_log"],
         cmcd=CmcdOptions(rungs(asked["ladder"] or ""), asked["kind"]),
+        mappings=mappings_of(asked["mappings"]),
     )
+
+
+def mappings_of(files: Sequence[str]) -> dict[str, JsonMapping]:
+    """The mappings in some files, by their ids. Raises: UsageError, MappingError, OSError."""
+    from pathlib import Path
+
+    from ingest.adapters.mapped_json import open_json_mapping
+
+    found: dict[str, JsonMapping] = {}
+    for file in files:
+        mapping = open_json_mapping(Path(file))
+        if mapping.id in found:
+            raise click.UsageError(f"--mapping {file}: another one has the id {mapping.id!r}, too")
+        found[mapping.id] = mapping
+    return found
 
 
 def chosen_log(

@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ingest.adapters.doors import Door
     from rating.runtime.progress import Shown
 
 DEFAULT_STORE = "ratecast.db"
@@ -94,11 +95,11 @@ def accept_malformed_option(function: Any) -> Any:
 
 
 def content_check(
-    logs: Sequence[str], shown: Shown, *, accept_malformed: bool
+    logs: Sequence[str], shown: Shown, *, accept_malformed: bool, door: Door | None
 ) -> Callable[[str, bytes], str] | None:
     """What says of a new log's first lines why they are no usage log's; it asks where it can.
 
-    shown: is paused for the question.
+    shown: is paused for the question. door: how the lines are understood.
     """
     from rating.runtime.first_batch import why_no_usage_log
 
@@ -107,7 +108,7 @@ def content_check(
     is_asking = "-" not in logs and sys.stdin.isatty() and sys.stderr.isatty()
 
     def why_no_log(name: str, lines: bytes) -> str:
-        why = why_no_usage_log(lines)
+        why = why_no_usage_log(lines, door)
         if not why or not is_asking:
             return why
         with shown.paused():
@@ -128,6 +129,37 @@ def topic_option(said: str) -> Callable[[Any], Any]:
         show_envvar=True,
         help=said,
     )
+
+
+def format_option(function: Any) -> Any:
+    """`--format`, what the records are written in; the command is given a door for it."""
+    return click.option(
+        "--format",
+        "door",
+        metavar="FORMAT",
+        default="usage",
+        show_default=True,
+        callback=_door,
+        envvar="RATECAST_FORMAT",
+        show_envvar=True,
+        help="What is read: usage records, cloudevents (JSON), or JSON of your own by a mapping file "
+        "(.toml).",
+    )(function)
+
+
+def _door(context: click.Context, parameter: click.Parameter, value: str) -> Door | None:
+    """How records of a format are understood. Raises: BadParameter, MappingError."""
+    del context, parameter
+    if value == "usage":
+        return None
+    from ingest.adapters.doors import UnknownFormat, door_of
+
+    try:
+        return door_of(value)
+    except UnknownFormat as error:
+        raise click.BadParameter(str(error)) from error
+    except OSError as error:
+        raise click.BadParameter(f"{value}: {error.strerror}") from error
 
 
 def evening_options(households: int, seed_said: str) -> Callable[[Any], Any]:

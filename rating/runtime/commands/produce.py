@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from rating.runtime.commands.options import (
     accept_malformed_option,
     content_check,
+    format_option,
     json_option,
     kafka_options,
     topic_option,
 )
 from rating.runtime.failures import UNREAD
+
+if TYPE_CHECKING:
+    from ingest.adapters.doors import Door
 
 MESSAGE_RECORDS = 500
 MESSAGE_RECORDS_MAX = 100_000
@@ -38,6 +43,7 @@ PER_SECOND_MAX = 100_000_000
     help="Send no more than so many records a second.",
 )
 @accept_malformed_option
+@format_option
 @json_option
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True)
 def produce(
@@ -47,6 +53,7 @@ def produce(
     pack: int,
     per_second: int | None,
     accept_malformed: bool,
+    door: Door | None,
     as_json: bool,
     logs: tuple[str, ...],
 ) -> None:
@@ -76,14 +83,16 @@ def produce(
     leave_it_to_the_error()
     access = reached(kafka, kafka_config)
     with shown_progress("Sending") as progress:
-        check = content_check(logs, progress, accept_malformed=accept_malformed)
+        check = content_check(logs, progress, accept_malformed=accept_malformed, door=door)
         reader = read_chunks(
             logs,
             records_max=min(CHUNK_RECORDS, per_second or CHUNK_RECORDS),
             new_logs=NewLogs(reused_names=True, why_no_log=check),
         )
         sent = asyncio.run(
-            produce_log(reader, access, topic, pack, per_second=per_second, progress=progress)
+            produce_log(
+                reader, access, topic, pack, per_second=per_second, progress=progress, door=door
+            )
         )
     click.echo(
         json.dumps({"records": sent.records, "messages": sent.messages})

@@ -11,6 +11,7 @@ from rating.runtime.commands.options import (
     accept_malformed_option,
     books_option,
     content_check,
+    format_option,
     json_option,
     store_option,
 )
@@ -19,6 +20,7 @@ from rating.runtime.failures import LAWLESS, UNCHARGED, UNREAD
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ingest.adapters.doors import Door
     from ingest.files import UnreadableSource
     from rating.runtime.summary import RunSummary
     from rating.runtime.uncharged import Uncharged
@@ -60,6 +62,7 @@ BATCH_RECORDS_MAX = 10_000_000
     help="A log that begins differently from one of the same name that was rated before is another "
     "log. Otherwise it is left out, since it may be the same one, edited.",
 )
+@format_option
 @json_option
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True)
 def rate(
@@ -71,6 +74,7 @@ def rate(
     follow: bool,
     accept_malformed: bool,
     reused_names: bool,
+    door: Door | None,
     as_json: bool,
     logs: tuple[str, ...],
 ) -> None:
@@ -85,6 +89,7 @@ def rate(
     ratecast rate --tariffs 2025.toml --tariffs 2026.toml --store bills.db logs/
     zcat old.gz | ratecast rate --tariffs book.toml --close --json -
     ratecast rate --tariffs book.toml --follow usage/
+    ratecast rate --tariffs book.toml --format boxes.toml boxes.ndjson
 
     \b
     Exit codes: 0 done; 1 an error; 2 misused; 3 done, but a log was left out or not read to its end;
@@ -126,8 +131,10 @@ def rate(
                 progress=progress,
                 follow=Following(stop, warn, try_meanwhile) if follow else None,
                 new_logs=NewLogs(
-                    reused_names, content_check(logs, progress, accept_malformed=accept_malformed)
+                    reused_names,
+                    content_check(logs, progress, accept_malformed=accept_malformed, door=door),
                 ),
+                door=door,
             )
         bring_up_to_date()
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))

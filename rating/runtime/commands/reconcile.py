@@ -92,7 +92,12 @@ def reconcile(
     ratecast reconcile --json | jq .verdicts.leakage
     ratecast reconcile --out apart.parquet --metrics /var/lib/node_exporter/ratecast.prom
     """
-    from ingest.cdn.dataset import delivered_hours, write_parquet, write_whole
+    from ingest.cdn.dataset import (
+        delivered_hours,
+        uncounted_requests,
+        write_parquet,
+        write_whole,
+    )
     from rating.runtime import box_reconciliation, reconciliation
     from sinks.store import open_store
 
@@ -108,8 +113,9 @@ def reconcile(
     tolerance = reconciliation.Tolerance(tolerance_s, tolerance_percent)
     said: dict[str, object] = {}
     texts, figures = [], ""
-    if delivered is not None:
-        found = reconciliation.reconcile(seen, delivered, tolerance)
+    if delivered is not None and delivery is not None:
+        uncounted = uncounted_requests(delivery)
+        found = reconciliation.reconcile(seen, delivered, tolerance, uncounted)
         said, figures = reconciliation.as_json(found), reconciliation.as_metrics(found)
         texts.append(reconciliation.as_text(found))
         if out is not None:

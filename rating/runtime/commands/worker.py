@@ -9,6 +9,7 @@ import click
 from rating.runtime.commands.options import (
     Number,
     books_option,
+    format_option,
     json_option,
     kafka_options,
     metrics_option,
@@ -20,6 +21,7 @@ from rating.runtime.commands.options import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ingest.adapters.doors import Door
     from rating.runtime.kafka_access import KafkaAccess
     from rating.runtime.metrics import Metrics
 
@@ -115,6 +117,7 @@ if TYPE_CHECKING:
     help="Also publish charges, signals and suspense, as `ratecast publish --follow` does; of "
     "several workers one does so at a time.",
 )
+@format_option
 @prefix_option
 @metrics_option
 @json_option
@@ -134,6 +137,7 @@ def worker(
     accept_malformed: bool,
     accept_topic: bool,
     publish: bool,
+    door: Door | None,
     prefix: str,
     metrics: tuple[str, int] | None,
     as_json: bool,
@@ -175,6 +179,7 @@ def worker(
         from_oldest=from_oldest,
         accept_malformed=accept_malformed,
         accept_topic=accept_topic,
+        door=door,
     )
     loaded = load_books(books, strict=False)
     log_to_stderr(as_json=as_json)
