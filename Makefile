@@ -5,6 +5,7 @@ WORKERS ?= 2
 WORLDS ?= 20000
 KILLS ?= 200
 SEED ?= 1
+FUZZ_SECONDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ BENCHMARKS := $(filter-out $(addprefix benchmarks/,report.py crowd.py simulated.
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled demo test worlds check bench bench-smoke torture format lint types contracts lock
+.PHONY: help setup compiled demo test worlds fuzz check bench bench-smoke torture format lint types contracts lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +34,9 @@ test: compiled ## run all tests
 
 worlds: setup ## hold the core against the reference rater on many random worlds; WORLDS=20000
 	@$(BIN)/python tests/property/test_core_agrees.py 0 $(WORLDS)
+
+fuzz: setup ## throw spoiled input at every door, a minute each; FUZZ_SECONDS=3600, FUZZ=name, SEED=
+	@$(BIN)/python tests/fuzz/run.py $(FUZZ) --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
 check: setup ## all that must hold before a change lands; what continuous integration runs
 	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted; run 'make format'." >&2; exit 1; }

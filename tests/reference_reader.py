@@ -188,7 +188,7 @@ def read_rate_milli(raw: dict[str, Any]) -> int:
         rate = Decimal(value)
     except InvalidOperation as error:
         raise malformed("rate is out of range") from error
-    if abs(rate) > RATE_MAX:
+    if rate.copy_abs() > RATE_MAX:  # abs() would round, and raise where there is no room
         raise malformed("rate is out of range")
     if rate and rate.adjusted() < -3:  # before it could become a fraction of a million digits
         raise malformed("rate has more than 3 decimals")

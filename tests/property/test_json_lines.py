@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_reader import SuspendedError, read_usage
+from readers import check_exact_is_the_reference, check_readers_agree, row_values
 
-from ingest.json_exact import TEXTS_OF_TYPES, UsageRecord, read_line
-from ingest.json_lines import USAGE_NUMBERS, decode_lines
-from rating.schemas import HAS_PLAYHEAD, MALFORMED, RECORD_TYPES, STATES, TEXT_FIELDS
+from ingest.json_exact import TEXTS_OF_TYPES, read_line
+from ingest.json_lines import decode_lines
+from rating.schemas import MALFORMED, RECORD_TYPES, STATES
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
-
-    from rating.schemas import UsageBatch
 
 SPACE = st.sampled_from(["", "", "", "", " ", "\t", "\r", " \t "])
 WORDS = st.sampled_from(
@@ -210,34 +208,10 @@ def lines(draw: st.DrawFn) -> bytes:
     return line
 
 
-def row_values(batch: UsageBatch, row: int) -> dict[str, Any]:
-    """What a row holds, its texts read out."""
-    usage = batch.events[row]
-    held: dict[str, Any] = {name: int(usage[name]) for name in USAGE_NUMBERS}
-    for name in TEXT_FIELDS:
-        at, length = int(usage[f"{name}_at"]), int(usage[f"{name}_len"])
-        held[name] = batch.text[at : at + length].tobytes().decode()
-    return held | {"malformed": batch.malformed.get(row, "")}
-
-
-def record_values(usage: UsageRecord) -> dict[str, Any]:
-    """The same of a usage record that the exact reader read."""
-    held: dict[str, Any] = {name: getattr(usage, name) for name in USAGE_NUMBERS}
-    held |= {name: usage.texts.get(name, "") for name in TEXT_FIELDS}
-    return held | {"malformed": usage.malformed}
-
-
 @settings(deadline=None, max_examples=120)
 @given(st.lists(lines(), min_size=1, max_size=6))
-def test_the_compiled_reader_reads_as_the_exact_one(log: list[bytes]) -> None:
-    batch = decode_lines(b"\n".join(log), str)
-    kept = [line for line in log if line.strip(b" \t\r")]
-    assert len(batch.events) == len(kept)
-    for row, line in enumerate(kept):
-        assert row_values(batch, row) == record_values(read_line(line))
-        at, length = int(batch.events["raw_at"][row]), int(batch.events["raw_len"][row])
-        assert batch.text[at : at + length].tobytes() == line.removesuffix(b"\r")
-        assert (batch.events["type"][row] == MALFORMED) == (row in batch.malformed)
+def test_the_readers_agree(log: list[bytes]) -> None:
+    check_readers_agree(log)
 
 
 @settings(deadline=None, max_examples=120)
@@ -253,27 +227,7 @@ def test_lines_do_not_colour_one_another(log: list[bytes]) -> None:
 @settings(deadline=None, max_examples=400)
 @given(lines())
 def test_the_exact_reader_takes_what_the_spec_takes(line: bytes) -> None:
-    usage = read_line(line)
-    try:
-        expected = read_usage(line)
-    except SuspendedError:
-        assert usage.type == MALFORMED
-        assert usage.malformed
-        return
-    assert usage.malformed == ""
-    type_ = RECORD_TYPES[usage.type]
-    assert (type_, usage.texts["account"]) == (expected["type"], expected["account"])
-    assert (usage.time_ms, usage.received_ms) == (expected["time"], expected["received"])
-    for text, (name, _) in TEXTS_OF_TYPES[type_].items():
-        assert usage.texts.get(text, "") == (expected[name] or "")
-    if type_ == "view":
-        playhead_ms = usage.playhead_ms if usage.flags & HAS_PLAYHEAD else None
-        assert (STATES[usage.state], playhead_ms) == (expected["state"], expected["playhead_ms"])
-        assert usage.rate_milli == expected["rate_milli"]
-    if type_ == "account.open":
-        assert usage.bill_day == expected["bill_day"]
-    if type_ == "balance.topup":
-        assert usage.amount_micros == expected["amount_micros"]
+    check_exact_is_the_reference(read_line(line), line)
 
 
 @given(st.binary(max_size=200))
