@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.canonical import LogLine
 from ingest.adapters.numbers import decimal_of
-from ingest.gateway.bodies import read_body
 from ingest.gateway.problems import Problem
 from ingest.gateway.senders import need_backend
 from ingest.gateway.tokens import (
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ingest.gateway.intake import Intake
+    from ingest.gateway.senders import Backend
 
 TYPES_OF_SCOPES: dict[str, tuple[str, ...]] = {
     "orders": ("order.purchase", "order.cancel"),
@@ -69,19 +69,24 @@ class Backends:
 
     async def _take(self, request: Request, scope: str) -> Response:
         sender = need_backend(request, self._intake.keys.now(), scope)
-        self._intake.let_pass(sender)
-        records = json_objects(await self._json(request))
+        self._intake.let_pass(request, sender)
+        body = await self._json(request, sender)
         received_ms = self._intake.log.received_ms()
-        lines = checked_lines(records, TYPES_OF_SCOPES[scope], received_ms)
-        await self._intake.append(sender, lines)
+        lines = await self._intake.understand(
+            sender,
+            body,
+            lambda: checked_lines(json_objects(parsed(body)), TYPES_OF_SCOPES[scope], received_ms),
+        )
+        received_ms = await self._intake.append(request, sender, lines, received_ms)
         return JSONResponse({"accepted": len(lines), "received": received_ms}, 202)
 
     async def post_tokens(self, request: Request) -> Response:
         """Mint a token for one session, or for a set-top box."""
         keys = self._intake.keys.now()
         sender = need_backend(request, keys, "tokens")
-        self._intake.let_pass(sender)
-        asked = await self._json(request)
+        self._intake.let_pass(request, sender)
+        body = await self._json(request, sender)
+        asked = await self._intake.understand(sender, body, lambda: parsed(body))
         if not isinstance(asked, dict):
             raise Problem(400, "bad-body", "the body is no JSON object")
         key = keys.signer()
@@ -112,7 +117,7 @@ class Backends:
         }
         return JSONResponse(answer, 201, headers={"Cache-Control": "no-store"})
 
-    async def _json(self, request: Request) -> Any:
+    async def _json(self, request: Request, sender: Backend) -> bytes:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media != "application/json":
             raise Problem(
@@ -121,12 +126,15 @@ class Backends:
                 f"Content-Type is {media or 'missing'}, expected application/json",
                 headers={"Accept": "application/json"},
             )
-        ticket = request.scope["ratecast.ticket"]
-        body = await read_body(request, ticket, self._intake.options.body_bytes_max)
-        try:
-            return parse_json(body)
-        except MalformedError as error:
-            raise Problem(400, "bad-body", f"the body cannot be read: {error}") from error
+        return await self._intake.body(request, sender)
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON of a body. Raises: Problem."""
+    try:
+        return parse_json(body)
+    except MalformedError as error:
+        raise Problem(400, "bad-body", f"the body cannot be read: {error}") from error
 
 
 def json_objects(parsed: Any) -> list[dict[str, Any]]:
