@@ -93,7 +93,8 @@ def main() -> None:
 
     \b
     Exit codes: 0 done; 1 an error, said in one sentence; 2 the command was misused;
-    3 done, but some input could not be read; 4 a law of rating does not hold.
+    3 done, but some input could not be read; 4 a law of rating does not hold;
+    5 done, but most of a log was not charged.
 
     \b
     Tab completion, for bash (zsh and fish likewise):

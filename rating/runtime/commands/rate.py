@@ -99,8 +99,6 @@ def rate(
     from rating.runtime.embedded import Following, rate_files
     from rating.runtime.progress import shown_progress
     from rating.runtime.stopping import set_by_signals
-    from rating.runtime.summary import as_json as summary_json
-    from rating.runtime.summary import as_text
     from sinks.parquet import ParquetError, write_parquet
     from sinks.store import open_store
     from tariffs.load import load_books
@@ -137,10 +135,20 @@ def rate(
                 door=door,
             )
         bring_up_to_date()
+    report(summary, as_json=as_json, is_warned_of=follow)
+
+
+def report(summary: RunSummary, *, as_json: bool, is_warned_of: bool) -> None:
+    """Say what a run came to. Raises: Exit where its exit code is not 0.
+
+    is_warned_of: the logs that could not be read were named while it ran.
+    """
+    from rating.runtime.summary import as_json as summary_json
+    from rating.runtime.summary import as_text
+
     click.echo(json.dumps(summary_json(summary)) if as_json else as_text(summary))
-    if not follow:
-        for source in summary.unreadable:
-            warn(source)
+    for source in () if is_warned_of else summary.unreadable:
+        warn(source)
     for each in summary.uncharged:
         warn(each)
     if code := exit_code(summary):
