@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 import stored
 from psycopg.conninfo import conninfo_to_dict
+from services.postgres import fresh_database
 from stored import NOON_MS
 
 from rating.schemas import Origin, SourcePosition, StateChunk
@@ -17,7 +19,7 @@ from sinks.store import OriginChanged, StoredBook, open_store
 from sinks.verification import read_heads, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sinks.chain import Head
@@ -265,14 +267,45 @@ POSTGRES_EDITS = {
 }
 
 
+@pytest.fixture(scope="module")
+def filled(
+    postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, str]]:
+    """A filled store of each kind, to be copied: a file, and the URL of a database."""
+    path = tmp_path_factory.mktemp("filled") / "store.db"
+    with open_store(str(path)) as store:
+        fill(store)
+    with fresh_database(postgres_server) as url:
+        with open_store(url) as store:
+            fill(store)
+        yield path, url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def copied(
+    request: pytest.FixtureRequest,
+    filled: tuple[Path, str],
+    postgres_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str]:
+    """A copy of a filled store."""
+    path, url = filled
+    if request.param == "sqlite":
+        yield f"sqlite:{shutil.copy(path, tmp_path)}"
+        return
+    monkeypatch.setenv("PGPASSWORD", str(conninfo_to_dict(url).get("password", "")))
+    with fresh_database(postgres_server, template=str(conninfo_to_dict(url)["dbname"])) as copy:
+        yield copy
+
+
 @pytest.mark.parametrize("edit", [*EDITS, *POSTGRES_EDITS])
-def test_every_edit_of_a_store_is_seen(url: str, edit: str) -> None:
+def test_every_edit_of_a_store_is_seen(copied: str, edit: str) -> None:
     on_sqlite, on_postgres = EDITS.get(edit, ((), POSTGRES_EDITS.get(edit)))
-    statements = on_sqlite if url.startswith("sqlite") else on_postgres or on_sqlite
+    statements = on_sqlite if copied.startswith("sqlite") else on_postgres or on_sqlite
     if not statements:
         return  # SQLite has no such table
-    with open_store(url) as store:
-        fill(store)
+    with open_store(copied, create=False) as store:
         assert verify(store).findings == ()
         edited(store, *statements)
         assert verify(store).findings != ()

@@ -335,10 +335,17 @@ def shared_server(run_folder: Path, run_pid: int) -> str:
 
 
 @contextmanager
-def fresh_database(server_url: str, options: str = "") -> Iterator[str]:
-    """Make an empty database, give its URL, and drop it at the end. options: of CREATE DATABASE."""
+def fresh_database(
+    server_url: str, options: str = "", template: str = "template0"
+) -> Iterator[str]:
+    """Make a database, give its URL, and drop it at the end.
+
+    options: of CREATE DATABASE. template: what it is a copy of, and nobody uses; an empty one else.
+    """
     name = f"ratecast_{secrets.token_hex(6)}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ").format(sql.Identifier(name))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(create + sql.SQL(options))  # type: ignore[arg-type]
     try:
