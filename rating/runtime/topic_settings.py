@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 USAGE = "usage"
 OUTPUTS = ("charges", "signals", "suspense")
 DAY_MS = 86_400_000
+PARTITIONS = 12
 USAGE_DAYS = 14
 OUTPUT_DAYS = 7
 MESSAGE_BYTES = 4 * 2**20  # a packed message with room to spare
@@ -60,10 +61,10 @@ class TopicError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
-    """How one topic is to be. configs: of Kafka, as text."""
+    """How one topic is to be. partitions: None: as many as it has. configs: of Kafka, as text."""
 
     name: str
-    partitions: int
+    partitions: int | None
     replication: int
     configs: Mapping[str, str]
 
@@ -83,7 +84,7 @@ class Difference:
 
 
 def wanted_topics(
-    partitions: int,
+    partitions: int | None,
     replication: int,
     usage_days: int = USAGE_DAYS,
     usage: str = USAGE,
@@ -144,7 +145,7 @@ class TopicAdmin:
         """Make one topic; False where somebody else has just done so."""
         new = {
             topic.name: {
-                "num_partitions": topic.partitions,
+                "num_partitions": topic.partitions or PARTITIONS,
                 "replication_factor": topic.replication,
                 "configs": dict(topic.configs),
             }
@@ -213,7 +214,7 @@ def _shape_differences(
     wanted: TopicSettings, partitions: int, replication: int
 ) -> list[Difference]:
     found = []
-    if partitions != wanted.partitions:
+    if wanted.partitions is not None and partitions != wanted.partitions:
         found.append(
             Difference(
                 wanted.name,

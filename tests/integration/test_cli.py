@@ -319,6 +319,13 @@ def test_a_charge_that_is_not_there_is_said() -> None:
     assert "there is no charge 06a13b46-0000-0000-0000-000000000000" in result.stderr
 
 
+def test_revenue_is_told_alike_by_the_run_and_by_the_store() -> None:
+    summary = rated("--close", LOG)
+    told = json.loads(ratecast("status", "--json").stdout)
+    assert told["revenue"] == summary["revenue"]
+    assert told["revenue"][0]["currency"] == "SEK"
+
+
 def test_a_damaged_log_is_rated_as_far_as_it_goes_and_exits_with_3() -> None:
     packed = gzip.compress(LOG.read_bytes())
     log = Path("log.ndjson.gz")

@@ -6,9 +6,6 @@ import base64
 import gzip
 import hashlib
 import json
-import os
-import re
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -821,29 +818,3 @@ def test_an_ended_session_is_believed_about_before_where_it_says_when_it_sent(
         taken, refused = logged(gateway, account=who)
         assert (taken["type"], refused["reason"]) == ("view", "unbound")
         assert abs(taken["time"] - (now_ms - 2 * HOUR_MS)) < 2000
-
-
-# --- the samples of the docs --------------------------------------------------------------------
-
-SAMPLES = re.findall(
-    r"```sh\n(.*?)```", (ROOT / "docs" / "senders" / "http.md").read_text(), re.DOTALL
-)
-
-
-@pytest.mark.parametrize("number", range(len(SAMPLES)))
-def test_samples_of_the_docs_run(gateway: RunningGateway, number: int) -> None:
-    sample = SAMPLES[number]
-    names = {"URL": gateway.url, "KEY": gateway.key}
-    if "$TOKEN" in sample:
-        names["TOKEN"] = new_token(gateway, "anna", session="s2")["token"]
-    before = len(gateway.raw_lines())
-    done = subprocess.run(
-        ["sh", "-eu", "-c", sample],
-        env={**os.environ, **names},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, (sample, done.stdout, done.stderr)
-    assert '"suspended":' not in done.stdout or '"suspended":0' in done.stdout
-    assert len(gateway.raw_lines()) > before or "/v1/tokens" in sample

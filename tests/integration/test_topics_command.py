@@ -46,10 +46,11 @@ class Topics:
 
     def __init__(self, address: str, prefix: str) -> None:
         self._address, self._prefix = address, prefix
+        self.shape: tuple[object, ...] = ("--partitions", 2)
 
     def __call__(self, command: str, *words: object) -> Result:
         named = ("--topic", f"{self._prefix}usage", "--prefix", self._prefix)
-        options = ("--kafka", self._address, *named, "--partitions", 2, *words)
+        options = ("--kafka", self._address, *named, *self.shape, *words)
         return CliRunner().invoke(main, ["topics", command, *map(str, options)])
 
 
@@ -160,6 +161,15 @@ def test_other_partitions_are_said_and_left_alone(topics: Topics, prefix: str) -
         for name in NAMES
     ]
     assert topics("check").exit_code == 0
+
+
+def test_topics_made_with_other_partitions_are_as_they_are_to_be(topics: Topics) -> None:
+    topics.shape = ()
+    assert topics("create", "--partitions", 3).exit_code == 0
+    checked = topics("check")
+    assert (checked.exit_code, checked.stderr) == (0, "")
+    assert topics("create").exit_code == 0
+    assert topics("check", "--partitions", 12).exit_code == 1
 
 
 def test_more_replicas_than_brokers_are_refused(topics: Topics, prefix: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -319,6 +320,16 @@ def test_an_empty_batch_makes_no_rows(path: Path) -> None:
         store.commit(stored.commit())
         assert store.load(0) is not None
         assert [store.last_seq(kind) for kind in ("charges", "suspense", "signals")] == [0, 0, 0]
+
+
+def test_the_question_of_the_page_is_answered_with_its_decimals(path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "store.md").read_text("utf-8")
+    (question,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    with SqliteStore(str(path)) as store:
+        store.commit(stored.commit(charges=stored.charges(stored.charge(gross=1_250_000))))
+    connection = sqlite3.connect(path)
+    assert connection.execute(question).fetchall() == [("SEK", 1_250_000, 1.25, 1)]
+    connection.close()
 
 
 def test_the_page_for_people_names_every_table_view_and_column(path: Path) -> None:

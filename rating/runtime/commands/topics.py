@@ -35,8 +35,7 @@ def shape_options(function: Any) -> Any:
         click.option(
             "--partitions",
             type=click.IntRange(min=1, max=10_000),
-            default=12,
-            show_default=True,
+            show_default="12 of a new topic; those that are there keep theirs",
             help="Of each topic. The most workers that can share the load; never to be changed.",
         ),
         click.option(
@@ -68,7 +67,7 @@ def shape_options(function: Any) -> Any:
 def create(
     kafka: str,
     kafka_config: str | None,
-    partitions: int,
+    partitions: int | None,
     replication: int,
     usage_days: int,
     topic: str,
@@ -103,7 +102,7 @@ def create(
 def check(
     kafka: str,
     kafka_config: str | None,
-    partitions: int,
+    partitions: int | None,
     replication: int,
     usage_days: int,
     topic: str,
