@@ -155,6 +155,7 @@ def _tables(body: pa.BufferReader) -> Iterator[Part]:
         with pa.ipc.open_stream(body) as stream:
             name = stream.schema.metadata[b"table"].decode()
             for batch in stream:
+                batch.validate()
                 names = [each for each in batch.schema.names if each not in ("slot", "text")]
                 columns = {each: _values(batch[each]) for each in names}
                 yield _part(name, columns, batch)
@@ -169,13 +170,15 @@ def _packed_rows(payload: bytes) -> Iterator[Part]:
         with pa.ipc.open_stream(memoryview(payload)[at - size : at]) as stream:
             name = stream.schema.metadata[b"table"].decode()
             for batch in stream:
+                batch.validate()
                 if name == TOTALS_NAME:
                     columns = {each: _values(batch[each]) for each in batch.schema.names}
                 else:
                     layout = ast.literal_eval(stream.schema.metadata[b"dtype"].decode())
                     rows = np.frombuffer(batch["row"].buffers()[1], np.dtype(layout))
                     rows = rows[batch["row"].offset :][: len(batch)]
-                    columns = {field: rows[field] for field in rows.dtype.names or ()}
+                    names = rows.dtype.names or ()
+                    columns = {field: np.ascontiguousarray(rows[field]) for field in names}
                 yield _part(name, columns, batch)
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 RATECAST = (sys.executable, "-c", "from rating.runtime.cli import main; main()")
 RATED_S_MAX = 60.0
+Program = tuple["Sequence[str]", dict[str, str]]
 ARROW_FIELDS = {"time": pa.int64(), "received": pa.int64(), "playhead_ms": pa.int64()}
 
 
@@ -356,10 +357,11 @@ class WorkerScene:
     options: Sequence[str] = ("--session-timeout", "1.5", "--batch", "300", "--batch-wait", "0.05")
     workers: list[Worker] = field(default_factory=list)
 
-    def start(self, *more: str) -> Worker:
-        """Start a worker."""
+    def start(self, *more: str, program: Program | None = None) -> Worker:
+        """Start a worker. program: another release's command, and its environment."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        command = [*RATECAST, "worker", "--kafka", self.kafka]
+        ratecast, environment = program or (RATECAST, os.environ | {"PYTHONPATH": str(ROOT)})
+        command = [*ratecast, "worker", "--kafka", self.kafka]
         command += ["--topic", self.topic, "--group", self.topic, "--store", self.store]
         for book in self.books:
             command += ["--tariffs", str(book)]
@@ -367,7 +369,7 @@ class WorkerScene:
             process = subprocess.Popen(
                 [*command, *self.options, *more],
                 cwd=self.folder,
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=opened,
                 stderr=opened,

@@ -1,0 +1,141 @@
+"""Workers of the last release and of this one on a real Kafka and PostgreSQL, one after the other.
+
+docs/production.md says how to roll: the old ones stop before the new ones start. And it says what
+becomes of whoever lets them share a group all the same: the old one refuses what the new one wrote.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from kafka import KafkaProducer
+from releases import RELEASES, LastRelease
+from test_upgrades import facts, rate_partition
+from worker_runs import Worker, WorkerScene, make_topic, wait_until
+
+from rating.chunks import pack, unpack
+from rating.state import STATE_VERSION
+from sinks.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]  # an old release is compiled once
+LAST = RELEASES[-1]
+COMPILED_S_MAX = 800.0
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> LastRelease:
+    """The last release, its programs compiled: a worker that does so leaves its group meanwhile."""
+    folder = tmp_path_factory.mktemp("old")
+    LAST.put_sqlite(folder)
+    command, environment = LAST.program()
+    books = [word for book in LAST.book_files for word in ("--tariffs", str(book))]
+    subprocess.run(
+        [*command, "rate", *books, "--store", "new.db", "usage.ndjson"],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=COMPILED_S_MAX,
+    )
+    return LAST
+
+
+class Roll(WorkerScene):
+    """The last release's database, and its topic made anew, to be sent on step by step."""
+
+    def __init__(self, folder: Path, kafka: str, store: str) -> None:
+        LAST.put_postgres(store)
+        self.messages = LAST.topics()["usage"]
+        topic = make_topic(kafka, len(self.messages))
+        super().__init__(folder, kafka, topic, store, LAST.book_files)
+        self._sent = dict.fromkeys(self.messages, 0)
+
+    def send_up_to(self, share: float) -> dict[int, int]:
+        """Send all messages up to a share of them. Returns where the partitions end then."""
+        producer = KafkaProducer(bootstrap_servers=self.kafka, acks="all")
+        for number, messages in self.messages.items():
+            end = round(len(messages) * share)
+            for key, value in messages[self._sent[number] : end]:
+                producer.send(self.topic, value, key, partition=number)
+            self._sent[number] = end
+        producer.flush()
+        producer.close()
+        return dict(self._sent)
+
+    def start_old(self, release: LastRelease) -> Worker:
+        """Start a worker of the last release."""
+        return self.start(program=release.program())
+
+    def check(self) -> None:
+        """Compare what all workers came to with a store that was always new."""
+        with (
+            open_store(self.store, create=False) as rolled,
+            open_store(str(self.folder / "fresh.db")) as fresh,
+        ):
+            for number, messages in self.messages.items():
+                rate_partition(LAST, fresh, number, [value for _, value in messages])
+            assert facts(rolled) == facts(fresh)
+
+
+@pytest.fixture
+def roll(kafka_address: str, postgres_url: str, tmp_path: Path) -> Iterator[Roll]:
+    """A store and a topic of the last release, without workers."""
+    scene = Roll(tmp_path, kafka_address, postgres_url)
+    try:
+        yield scene
+    finally:
+        scene.__exit__()
+
+
+def test_old_workers_stop_and_new_ones_go_on(old: LastRelease, roll: Roll) -> None:
+    ends = roll.send_up_to(0.8)
+    first, second = roll.start_old(old), roll.start_old(old)
+    roll.wait_rated(ends)
+    assert (first.stop(), second.stop()) == (0, 0)
+    ends = roll.send_up_to(1)
+    first, second = roll.start(), roll.start()
+    roll.wait_rated(ends)
+    assert (first.stop(), second.stop()) == (0, 0)
+    roll.check()
+
+
+def test_partitions_move_from_old_to_new_and_not_back(old: LastRelease, roll: Roll) -> None:
+    """Both in one group: each rates its own, and what the new one has touched is not the old one's."""
+    ends = roll.send_up_to(0.7)
+    before = roll.start_old(old)
+    roll.wait_rated(ends)
+    after = roll.start()
+    wait_until(lambda: after.is_at_work, 60, f"the new one has a partition:\n{roll.said()}")
+    roll.wait_rated(roll.send_up_to(0.85))
+    after.kill()  # its partition goes back to the old one, which cannot read it
+    wait_until(lambda: before.ended_itself, 60, f"the old one ends:\n{roll.said()}")
+    assert "needs ratecast" in before.log.read_text()
+    ends = roll.send_up_to(1)
+    roll.start()
+    roll.wait_rated(ends)
+    roll.check()
+
+
+def test_a_worker_refuses_the_state_of_a_newer_release(roll: Roll) -> None:
+    with open_store(roll.store) as store:
+        stored = store.load(0)
+    assert stored is not None
+    chunk = max(stored.state, key=lambda each: each.seq)
+    newer = pack(unpack(chunk.payload).parts, STATE_VERSION + 1, "9.8.7")
+    with psycopg.connect(roll.store) as connection:
+        connection.execute(
+            "UPDATE ratecast.state SET payload = %s WHERE partition = 0 AND seq = %s",
+            (newer, chunk.seq),
+        )
+    worker = roll.start()
+    assert worker.process.wait(60) == 1
+    said = worker.log.read_text()
+    assert "Start ratecast 9.8.7 or a newer one" in worker.last_line()
+    assert "Traceback" not in said
