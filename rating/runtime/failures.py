@@ -41,6 +41,7 @@ def _known() -> tuple[type[Exception], ...]:
     from ingest.files import LogError
     from ingest.gateway.errors import GatewayError
     from rating.runtime.kafka_access import KafkaAccessError
+    from rating.seals import StateDamaged
     from sinks.parquet import ParquetError
     from sinks.store import StoreError
     from tariffs.errors import BookErrors
@@ -53,6 +54,7 @@ def _known() -> tuple[type[Exception], ...]:
         LogError,
         MappingError,
         ParquetError,
+        StateDamaged,
         StoreError,
     )
     # These know Kafka's clients and are slow to load; where one was not loaded, it raised nothing.
