@@ -45,6 +45,7 @@ from rating.schemas import (
     UsageBatch,
 )
 from rating.scratch import HORIZON_MS, LAST_DAY, NEEDED_DAY, Scratch
+from rating.seals import opened, sealed
 from rating.sessions import close_sessions, free_sessions
 from rating.snapshot import Saver, load_state
 from rating.state import DECLARED, TEXTS, State
@@ -99,12 +100,13 @@ class Rater:
     """Rates one partition.
 
     books: ascending by effective_from; all that the partition has been rated by, and new ones.
-    chunks: the partition's stored state; none for a partition that has seen nothing.
+    chunks: the partition's stored state; none for a partition that has seen nothing. Raises
+    StateDamaged where one is not what was stored.
     """
 
     def __init__(self, books: Sequence[Book], chunks: Iterable[StateChunk] = ()) -> None:
         assert books, "a rater needs at least one tariff book"
-        chunks = list(chunks)
+        chunks = [opened(chunk) for chunk in chunks]
         self._books = tuple(sorted(books, key=lambda book: book.effective_from_ms))
         self._state = load_state(chunks) if chunks else State()
         self._saver = Saver([(chunk.name, chunk.seq) for chunk in chunks])
@@ -303,7 +305,7 @@ class Rater:
             counts=self.counts(),
             clock_ms=clock_of(state),
             sessions_open=self.sessions_open,
-            state_added=added,
+            state_added=tuple(map(sealed, added)),
             state_dropped=dropped,
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from book_writer import write_book
+from world_boundaries import with_boundaries
 
 from tariffs.model import (
     EVER_MS,
@@ -96,7 +97,7 @@ def random_world(seed: int) -> World:
     books = random_books(random, timezone_name, edge)
     texts = tuple(write_book(book, random) for book in books)
     log = _Log(random, books, edge)
-    lines = log.lines()
+    lines = with_boundaries(Random(f"boundaries of {seed}"), log.lines())
     return World(seed, edge, log.way == "gateway", books, texts, lines)
 
 
