@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     Columns = dict[str, NDArray[Any]]
 
-# Raised once for each release that changes a declaration below: docs/adr/0012-state-has-versions.md.
+# Raised once for each release that changes a declaration below: docs/adr/0013-state-has-versions.md.
 STATE_VERSION = 2
 STATE_RELEASE = "0.2.0"  # the first release that reads this version
 

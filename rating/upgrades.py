@@ -4,7 +4,7 @@ Columns are known by their names. One that an older version lacked takes what it
 dropped one is forgotten, a renamed one found under its old name, a wider or narrower one converted
 where every value fits; anything that needs thought is a declared step from one version to the next.
 What is not declared is refused rather than guessed.
-Source: architecture decision 9; docs/adr/0012-state-has-versions.md.
+Source: architecture decision 9; docs/adr/0013-state-has-versions.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Every commit adds a link to its partition's chain. A link has the digest of what the commit added
 (charges, suspense, signals), a digest of each row that it changed elsewhere (accounts, orders, state,
 offsets, sources), and the digest of the link before. So whoever keeps the last digest, the head,
-somewhere else can later tell whether anything up to there was changed since (docs/adr/0012).
+somewhere else can later tell whether anything up to there was changed since (docs/adr/0014).
 
 A digest is SHA-256 of values in a canonical form that depends on no store and no library: the same
 rows have the same digest in SQLite and in PostgreSQL.

@@ -2,7 +2,7 @@
 
 Every link is recomputed from the one before; what the links say they added and changed is compared
 with what the tables hold. Whoever can write everything can also write another chain; so heads that
-were kept elsewhere are compared, too. Source: docs/adr/0012.
+were kept elsewhere are compared, too. Source: docs/adr/0014.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
--- Version 2: the hash chain over commits (docs/adr/0012), and the topic that a store is rated from.
+-- Version 2: the hash chain over commits (docs/adr/0014), and the topic that a store is rated from.
 
 SET LOCAL search_path = ratecast;
 

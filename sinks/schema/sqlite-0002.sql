@@ -1,4 +1,4 @@
--- Version 2: the hash chain over commits (docs/adr/0012), and the topic that a store is rated from.
+-- Version 2: the hash chain over commits (docs/adr/0014), and the topic that a store is rated from.
 
 CREATE TABLE chain (
     partition INTEGER NOT NULL,  -- -1: of what belongs to no partition

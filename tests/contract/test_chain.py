@@ -1,4 +1,4 @@
-"""Whatever is edited in a store behind ratecast's back, `verify` says so (docs/adr/0012)."""
+"""Whatever is edited in a store behind ratecast's back, `verify` says so (docs/adr/0014)."""
 
 from __future__ import annotations
 
