@@ -32,7 +32,7 @@ ACCOUNT = "a"
 HEARTBEAT_MS = 60_000  # of a `watch`; sooner where the book's heartbeat timeout asks for it
 HEARTBEATS_MAX = 100_000  # in one example
 ROWS_MAX = 200  # expected of one kind: more are for sums, and pairing takes the square of them
-BILL_DAY_MAX = 28
+BILL_DAY_MAX = 31
 
 
 @dataclass(frozen=True, slots=True)

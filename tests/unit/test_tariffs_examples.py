@@ -171,10 +171,10 @@ LATER = "{ watch = 'd', from = 2026-03-06T12:59:00Z, to = 2026-03-06T13:30:00Z }
             ["`signals` has more than 200 rows; write `sums`, or less usage"],
         ),
         (
-            f'name = "e"\nlog = [{WATCH}]\nregion = "SE"\nbill_day = 29\nsums = {{}}',
+            f'name = "e"\nlog = [{WATCH}]\nregion = "SE"\nbill_day = 32\nsums = {{}}',
             [
                 '`region` needs a plan; add plan = "…"',
-                "`bill_day` is the whole number 29; use 1 to 28",
+                "`bill_day` is the whole number 32; use 1 to 31",
                 '`bill_day` needs a plan; add plan = "…"',
             ],
         ),
