@@ -33,6 +33,9 @@ from rating.rater import Rater
 from rating.runtime.metrics import Metrics
 from rating.runtime.summary import Tally
 from rating.schemas import BALANCE_MICROS_MAX, TEXT_BYTES_MAX, TOPUP_MICROS_MAX
+from rating.seals import StateDamaged, opened
+from tariffs.errors import BookErrors
+from tariffs.load import load_text
 from tariffs.model import Cap, Discount
 from tariffs.money import COUNTER_MICROS_MAX, MICROS
 
@@ -40,6 +43,22 @@ if TYPE_CHECKING:
     from conftest import RateLog
 
 T = at("12:00")
+BOOK = """
+[book]
+id = "b"
+currency = "IRR"
+timezone = "UTC"
+[[plans]]
+id = "p"
+mode = "postpaid"
+[[plans.rules]]
+id = "r"
+%s
+"""
+VOLUME = (
+    'price = { model = "volume", unit = "hour", '
+    'tiers = [{ up_to = %s, amount = "0" }, { amount = "1000000" }] }'
+)
 LARGEST = str(TOPUP_MICROS_MAX // MICROS)
 FULL = BALANCE_MICROS_MAX // TOPUP_MICROS_MAX
 PREPAID = a_plan(mode="prepaid")
@@ -151,3 +170,48 @@ def test_a_balance_that_wrapped_around_breaks_the_law() -> None:
     )
     with pytest.raises(LawBroken, match="anna"):
         check_batch(rater.state, accounts)
+
+
+# --- books and stored state ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_sound"),
+    [
+        (
+            'minimum_s = 3_600_000\nprice = { model = "per_unit", unit = "hour", amount = "1000000" }',
+            True,
+        ),
+        (
+            'minimum_s = 3_600_004\nprice = { model = "per_unit", unit = "hour", amount = "1000000" }',
+            False,
+        ),
+        (
+            'increment_s = 3_600_004\nprice = { model = "per_unit", unit = "hour", amount = "1000000" }',
+            False,
+        ),
+        (VOLUME % "1000", True),
+        (VOLUME % "1001", False),
+    ],
+)
+def test_a_piece_costs_a_thousand_million_at_most(rule: str, is_sound: bool) -> None:
+    text = BOOK % rule
+    if is_sound:
+        assert load_text(text)
+        return
+    with pytest.raises(BookErrors, match="can cost more than 1000000000"):
+        load_text(text)
+
+
+def test_state_of_the_release_before_seals_is_read() -> None:
+    rater = Rater([a_book()])
+    chunks = rater.rate(batch_of([view(T), topped_up(T, "5")])).state_added
+    unsealed = [opened(chunk) for chunk in chunks]
+    assert all(
+        len(old.payload) < len(new.payload) for old, new in zip(unsealed, chunks, strict=True)
+    )
+    for stored_chunks in (chunks, unsealed):
+        assert Rater([a_book()], stored_chunks).sessions_open == 1
+    damaged = [replace(chunk, payload=chunk.payload[:-1]) for chunk in chunks]
+    with pytest.raises(StateDamaged, match="chunk delta 1 has not the bytes"):
+        Rater([a_book()], damaged)
