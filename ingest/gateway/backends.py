@@ -9,13 +9,14 @@ import json
 import time
 import uuid
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.canonical import LogLine
 from ingest.gateway.problems import Problem
+from ingest.gateway.records import check_sizes
 from ingest.gateway.senders import need_backend
 from ingest.gateway.tokens import (
     BOX_LIFE_S,
@@ -152,7 +153,7 @@ def checked_lines(
 ) -> list[LogLine]:
     """The lines of records, each of one of the types; the first is meant where none is given.
 
-    A record without a time happened now. Raises: Problem 422 with every mistake.
+    A record without a time happened now. Raises: Problem 422 with every mistake, 413.
     """
     lines: list[LogLine] = []
     mistakes: list[dict[str, Any]] = []
@@ -168,6 +169,7 @@ def checked_lines(
             mistakes.append({"record": number, "detail": why})
         else:
             lines.append(LogLine(usage.texts["account"], encoded(fields), fields["type"]))
+    check_sizes(lines)
     if mistakes:
         raise Problem(
             422,
@@ -185,10 +187,11 @@ def whole(value: Any) -> Any:
         return value
     try:
         number = Decimal(value.text)
-    except InvalidOperation:  # an exponent that no number of this world has
+        # An exponent of some digits would be an integer of as many gigabytes.
+        is_whole = abs(number) < 10**18 and number == number.to_integral_value()
+    except ArithmeticError:  # an exponent that is beyond all arithmetic
         return value
-    # An exponent of some digits would be an integer of as many gigabytes.
-    return int(number) if abs(number) < 10**18 and number == number.to_integral_value() else value
+    return int(number) if is_whole else value
 
 
 def encoded(fields: Mapping[str, Any]) -> bytes:
