@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from ingest.adapters.canonical import LogLine
 from ingest.adapters.numbers import decimal_of
 from ingest.gateway.problems import Problem
+from ingest.gateway.records import check_sizes
 from ingest.gateway.senders import need_backend
 from ingest.gateway.tokens import (
     BOX_LIFE_S,
@@ -152,7 +153,7 @@ def checked_lines(
 ) -> list[LogLine]:
     """The lines of records, each of one of the types; the first is meant where none is given.
 
-    A record without a time happened now. Raises: Problem 422 with every mistake.
+    A record without a time happened now. Raises: Problem 422 with every mistake, 413.
     """
     lines: list[LogLine] = []
     mistakes: list[dict[str, Any]] = []
@@ -168,6 +169,7 @@ def checked_lines(
             mistakes.append({"record": number, "detail": why})
         else:
             lines.append(LogLine(usage.texts["account"], encoded(fields), fields["type"]))
+    check_sizes(lines)
     if mistakes:
         raise Problem(
             422,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
 from starlette.requests import ClientDisconnect
@@ -33,8 +33,17 @@ ZSTANDARD_STEP_BYTES = 256
 RATIO_MAX = 100
 EXPANDED_FREE_BYTES = 2**20  # small bodies of records that are much alike may shrink more
 MEMBERS_MAX = 1000  # gzip members or Zstandard frames; each costs time, also an empty one
-LINES_MAX = 50_000
-VALUES_MAX = 500_000
+
+
+class Counts(NamedTuple):
+    """How much a body may hold before any of it is parsed. values: its lines and commas together."""
+
+    lines_max: int
+    values_max: int
+
+
+OF_BACKENDS = Counts(50_000, 500_000)
+OF_PLAYERS = Counts(5_000, 30_000)  # more than half a day of heartbeats
 
 
 async def read_body(
@@ -72,18 +81,18 @@ async def read_body(
         ) from error
 
 
-def check_counts(body: bytes) -> None:
+def check_counts(body: bytes, counts: Counts) -> None:
     """Count the lines and values of a body before any of it is parsed.
 
     Raises: Problem 413 where it has more than any honest body: to read a million nothings takes a
     minute. Commas within texts count as well, which the bound has room for.
     """
     lines = body.count(b"\n") + 1
-    if lines > LINES_MAX:
-        raise too_many_parts(lines, "lines", LINES_MAX)
+    if lines > counts.lines_max:
+        raise too_many_parts(lines, "lines", counts.lines_max)
     values = body.count(b",") + lines
-    if values > VALUES_MAX:
-        raise too_many_parts(values, "values", VALUES_MAX)
+    if values > counts.values_max:
+        raise too_many_parts(values, "values", counts.values_max)
 
 
 def too_many_parts(count: int, what: str, most: int) -> Problem:

@@ -93,7 +93,7 @@ class Boxes:
         self._intake.let_pass(request, sender)
         check_type(request, BULK_TYPES)
         sent_ms = box_sent_ms(request.headers)
-        body = await self._intake.body(request, sender)
+        body = await self._intake.body(request, sender, of_box=True)
         device = device_in(owner, request.url.query)
         name = None if device is None else (memory_account(sender, owner), device)
         async with self._turns.of(name or object()):

@@ -12,15 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from ingest.adapters.canonical import SUSPENDED_TYPE
+from ingest.adapters.canonical import SUSPENDED_TYPE, LogLine
 from ingest.adapters.cmcd import Options as CmcdOptions
 from ingest.gateway.admission import Admission
-from ingest.gateway.bodies import check_counts, read_body, too_large
+from ingest.gateway.bodies import OF_BACKENDS, OF_PLAYERS, check_counts, read_body
 from ingest.gateway.group_commit import LogUnavailable
 from ingest.gateway.limits import Buckets, Limit
 from ingest.gateway.problems import no_credentials, retry_later
 from ingest.gateway.repeats import Repeats
-from ingest.gateway.senders import Anonymous, Backend
+from ingest.gateway.senders import Anonymous, Backend, Viewer
 from ingest.gateway.tokens import GRACE_S
 from ingest.gateway.traces import Traces
 from ingest.gateway.turns import Turns
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from ingest.adapters.canonical import LogLine
     from ingest.adapters.mapped_json import JsonMapping
     from ingest.gateway.admission import Ticket
     from ingest.gateway.group_commit import UsageLog
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from ingest.gateway.records import Records
     from ingest.gateway.senders import Sender
 
-LINE_BYTES_MAX = 512 * 2**10  # so that any line fits into a Kafka message of the usual size
 ANONYMOUS_BYTES_MAX = 64 * 2**10
 VIEWER_BYTES_MAX = 2**20  # of a player's own report: hours of heartbeats
 RECORD_TYPES_COUNTED = 20
@@ -130,11 +128,17 @@ class Intake:
             self._buckets.take(name, records - ticket.paid, limit)
         ticket.paid = records
 
-    async def body(self, request: Request, sender: Sender, bytes_max: int | None = None) -> bytes:
-        """The body of a request, within its bounds. bytes_max: of this route. Raises: Problem."""
-        bytes_max = min(self.options.body_bytes_max, bytes_max or self.options.body_bytes_max)
+    async def body(self, request: Request, sender: Sender, *, of_box: bool = False) -> bytes:
+        """The body of a request, within its sender's bounds. Raises: Problem.
+
+        of_box: a box's report holds all that it has watched lately, so it may be as large as a back
+        end's.
+        """
+        bytes_max, counts = self.options.body_bytes_max, OF_BACKENDS
         if isinstance(sender, Anonymous):
-            bytes_max = min(bytes_max, ANONYMOUS_BYTES_MAX)
+            bytes_max, counts = min(bytes_max, ANONYMOUS_BYTES_MAX), OF_PLAYERS
+        elif isinstance(sender, Viewer) and not of_box:
+            bytes_max, counts = min(bytes_max, VIEWER_BYTES_MAX), OF_PLAYERS
         ticket = ticket_of(request)
         try:
             body = await read_body(
@@ -143,7 +147,7 @@ class Intake:
         finally:
             self.pay(request, sender, ticket.held_bytes // BYTES_OF_RECORD)
         self.pay(request, sender, body.count(b"\n"))
-        check_counts(body)
+        check_counts(body, counts)
         return body
 
     async def understand(self, sender: Sender, body: bytes, read: Callable[[], Result]) -> Result:
@@ -164,13 +168,12 @@ class Intake:
     async def append_fresh(
         self, request: Request, sender: Sender, records: Records, received_ms: int
     ) -> None:
-        """As `append`, without views that would be watched again. Raises: Problem 413, 503."""
+        """As `append`, without views that would be watched again. Raises: Problem 503."""
         is_player = not isinstance(sender, Backend) or sender.binding is not None
-        views = self.repeats.views(records)
-        async with self.repeats.turn(records, views):
-            fresh = self.repeats.fresh(records, views, is_player=is_player)
+        async with self.repeats.turn(records):
+            fresh = self.repeats.fresh(records, is_player=is_player)
             await self.append(request, sender, fresh, received_ms)
-            self.repeats.remember(records, views)
+            await self.repeats.remember(records)
 
     async def append(
         self, request: Request, sender: Sender, lines: Sequence[LogLine], received_ms: int
@@ -178,11 +181,9 @@ class Intake:
         """Return once the lines are in the log: their `received`, in ms.
 
         received_ms: what the lines were made with. It is set anew where time has gone by since, so
-        that it ascends through the log. Raises: Problem 413, 503.
+        that it ascends through the log. Raises: Problem 503.
         """
         self.pay(request, sender, len(lines))
-        if any(len(line.line) > LINE_BYTES_MAX for line in lines):
-            raise too_large(LINE_BYTES_MAX, "a record, as the log has it,")
         if not lines:
             return received_ms
         now_ms = self.log.received_ms()
@@ -225,6 +226,8 @@ def received_at(lines: Sequence[LogLine], made_ms: int, now_ms: int) -> Sequence
         return lines
     made, now = b'"received":%d}' % made_ms, b'"received":%d}' % now_ms
     return [
-        line._replace(line=line.line[: -len(made)] + now) if line.line.endswith(made) else line
+        LogLine(line.account, line.line[: -len(made)] + now, line.type)
+        if line.line.endswith(made)
+        else line
         for line in lines
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ingest.gateway.bodies import too_large
 from ingest.json_lines import decode_lines
 from rating.schemas import STOPPED, VIEW
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ingest.adapters.canonical import LogLine
     from rating.schemas import UsageBatch
 
+LINE_BYTES_MAX = 512 * 2**10  # so that any line fits into a Kafka message of the usual size
 DIGEST_BYTES = 16
 SESSION_TEXTS = ("account", "device", "key")
 VIEW_TEXTS = ("subject", "kind", "quality")
@@ -34,15 +36,30 @@ PROBLEMS_MAX = 20
 Session = tuple[bytes, ...]
 
 
+class View(NamedTuple):
+    """What tells a view from all others, however it is written and whenever it came.
+
+    meaning: a digest. moved: the same with the time by the device's clock in place of the time that
+    the gateway has placed it at by its arrival; empty where it has not.
+    """
+
+    row: int
+    session: Session
+    is_stop: bool
+    meaning: bytes
+    moved: bytes
+
+
 class Records(NamedTuple):
-    """Lines of one request in the order in which they go into the log, and a row for each."""
+    """Lines of one request in the order in which they go into the log, and a row for each.
+
+    views: what tells its views from others. meaning: a digest of what all of them mean together.
+    """
 
     lines: Sequence[LogLine]
     batch: UsageBatch
-
-    def __len__(self) -> int:
-        """How many lines there are."""
-        return len(self.lines)
+    views: Sequence[View] = ()
+    meaning: bytes = b""
 
     def answer(self) -> dict[str, object]:
         """What to say of lines that are in the log: how many, and what will be suspended."""
@@ -60,10 +77,11 @@ class Records(NamedTuple):
         return len(self.lines) > 1 and bool((self.batch.events["state"] == STOPPED).any())
 
 
-def records_of(lines: Sequence[LogLine], *, is_ordered: bool = False) -> Records:
+def records_of(lines: Sequence[LogLine], *, is_logged: bool = False) -> Records:
     """Decode lines, and bring the views of each session into the order of their times.
 
-    is_ordered: as the lines of the log are, so that they stay as they stand.
+    is_logged: they are lines of the log, and stay as they stand there. Raises: Problem 413.
+
     The views of a session change places among themselves, those of one time not at all, and every
     other record keeps its place: what happens to an account happens where its sender has put it.
     """
@@ -71,11 +89,20 @@ def records_of(lines: Sequence[LogLine], *, is_ordered: bool = False) -> Records
     kept = [line for line in lines if line.line.strip(b" \t\r\n")]
     batch = decode_lines(b"\n".join(line.line for line in kept), str)
     assert len(batch.events) == len(kept)
-    order = None if is_ordered else order_of_time(batch)
+    if is_logged:
+        return Records(kept, batch)
+    check_sizes(kept)
+    order = order_of_time(batch)
     if order is None:
         return Records(kept, batch)
     batch.events[:] = batch.events[order]
     return Records([kept[row] for row in order.tolist()], batch)
+
+
+def check_sizes(lines: Sequence[LogLine]) -> None:
+    """Raises: Problem 413 where a line is larger than what the log carries."""
+    if any(len(line.line) > LINE_BYTES_MAX for line in lines):
+        raise too_large(LINE_BYTES_MAX, "a record, as the log has it,")
 
 
 def order_of_time(batch: UsageBatch) -> NDArray[np.int64] | None:
@@ -111,18 +138,12 @@ def texts_of(
     return zip(*columns, strict=True)
 
 
-class View(NamedTuple):
-    """What tells a view from all others, however it is written and whenever it came.
-
-    meaning: a digest. moved: the same with the time by the device's clock in place of the time that
-    the gateway has placed it at by its arrival; empty where it has not.
-    """
-
-    row: int
-    session: Session
-    is_stop: bool
-    meaning: bytes
-    moved: bytes
+def with_meaning(records: Records) -> Records:
+    """Records with what their views mean."""
+    views = views_of(records)
+    return records._replace(
+        views=views, meaning=digest_of(b"".join(view.meaning for view in views))
+    )
 
 
 def views_of(records: Records) -> list[View]:
@@ -146,8 +167,3 @@ def views_of(records: Records) -> list[View]:
 def digest_of(meaning: bytes) -> bytes:
     """A few bytes in place of many."""
     return hashlib.blake2b(meaning, digest_size=DIGEST_BYTES).digest()
-
-
-def meaning_of_all(views: Sequence[View]) -> bytes:
-    """A digest of what all views of a request mean together."""
-    return digest_of(b"".join(view.meaning for view in views))

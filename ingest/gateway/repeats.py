@@ -9,12 +9,13 @@ Source: spec section 2, steps 2 and 3; docs/gateway.md, "A gateway that starts a
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, defaultdict, deque
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ingest.adapters.canonical import LogLine
-from ingest.gateway.records import Records, meaning_of_all, records_of, views_of
+from ingest.gateway.records import Records, records_of, views_of, with_meaning
 from ingest.gateway.turns import Turns
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LINES_MAX = 1 << 18
 RECALLED_OF_SESSION_MAX = 256
+REMEMBERED_AT_ONCE = 2000  # views
 RECALLED_AT_ONCE = 10_000  # lines; their sum is what memory holds twice
 
 
@@ -40,15 +42,16 @@ class Repeats:
         """How many views are known."""
         return len(self._known)
 
-    def views(self, records: Records) -> list[View]:
-        """What the methods below ask for: the views of a request, where any may matter."""
-        return views_of(records) if self._known or records.has_stop() else []
+    def records(self, lines: Sequence[LogLine]) -> Records:
+        """The records of a request, with what they mean where that may matter. Raises: Problem 413."""
+        records = records_of(lines)
+        return with_meaning(records) if self._known or records.has_stop() else records
 
-    def turn(self, records: Records, views: Sequence[View]) -> AbstractAsyncContextManager[None]:
+    def turn(self, records: Records) -> AbstractAsyncContextManager[None]:
         """Wait for the same request where it is being logged; enter before `fresh`."""
-        return self._turns.of(meaning_of_all(views)) if records.has_stop() else nullcontext()
+        return self._turns.of(records.meaning) if records.has_stop() else nullcontext()
 
-    def fresh(self, records: Records, views: Sequence[View], *, is_player: bool) -> list[LogLine]:
+    def fresh(self, records: Records, *, is_player: bool) -> Sequence[LogLine]:
         """The lines without those that are in the log, and would be watched again.
 
         is_player: whether the gateway places times by the request's arrival, so that of a copy it is
@@ -56,15 +59,21 @@ class Repeats:
         """
         repeated = {
             view.row
-            for view in views
+            for view in records.views
             if ((is_player and view.moved) or view.meaning) in self._known
         }
+        if not repeated:
+            return records.lines
         return [line for row, line in enumerate(records.lines) if row not in repeated]
 
-    def remember(self, records: Records, views: Sequence[View]) -> None:
+    async def remember(self, records: Records) -> None:
         """Know these views again, once they are in the log."""
-        if records.has_stop():
-            self._remember_stopped(views, defaultdict(deque))
+        if not records.has_stop():
+            return
+        so_far: defaultdict[Session, deque[View]] = defaultdict(deque)
+        for at in range(0, len(records.views), REMEMBERED_AT_ONCE):
+            self._remember_stopped(records.views[at : at + REMEMBERED_AT_ONCE], so_far)
+            await asyncio.sleep(0)  # others have their turn
 
     def recall(self, lines: Sequence[bytes]) -> None:
         """Know again what the end of the log holds up to sessions' stops."""
@@ -73,7 +82,7 @@ class Repeats:
         )
         for at in range(0, len(lines), RECALLED_AT_ONCE):
             some = [LogLine("", line) for line in lines[at : at + RECALLED_AT_ONCE]]
-            self._remember_stopped(views_of(records_of(some, is_ordered=True)), so_far)
+            self._remember_stopped(views_of(records_of(some, is_logged=True)), so_far)
 
     def _remember_stopped(
         self, views: Iterable[View], so_far: defaultdict[Session, deque[View]]

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.cmcd import Trace, adapt_body, adapt_request
 from ingest.cmcd import find_arguments
-from ingest.gateway.intake import ANONYMOUS_BYTES_MAX, VIEWER_BYTES_MAX
+from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
 from ingest.gateway.player_events import bound_event_lines
 from ingest.gateway.problems import Problem, no_credentials
 from ingest.gateway.records import records_of
@@ -22,7 +22,7 @@ from ingest.gateway.reports import (
     unbound_lines,
     within_token,
 )
-from ingest.gateway.senders import Anonymous, Backend, Viewer, identify
+from ingest.gateway.senders import Anonymous, Backend, identify
 from ingest.gateway.sent import sent_ms
 from ingest.gateway.turns import Turns
 
@@ -78,7 +78,7 @@ class Viewing:
         self._intake.let_pass(request, sender)
         mapping = self._mapping(request)
         check_type(request, EVENT_TYPES)
-        body = await self._intake.body(request, sender, body_bytes_max(sender))
+        body = await self._intake.body(request, sender)
         if not body.strip() and "ce-specversion" not in request.headers:
             raise Problem(400, "bad-body", "the body is empty; send at least one record")
         headers = dict(request.headers.items())
@@ -88,7 +88,9 @@ class Viewing:
         assert isinstance(sender, Backend)
         received_ms = self._intake.log.received_ms()
         records = await self._intake.understand(
-            sender, body, lambda: records_of(event_lines(headers, body, received_ms, mapping))
+            sender,
+            body,
+            lambda: self._intake.repeats.records(event_lines(headers, body, received_ms, mapping)),
         )
         for type_ in {line.type for line in records.lines}:
             need_scope(sender, type_)
@@ -137,7 +139,7 @@ class Viewing:
                 lines, clock = bound_event_lines(
                     headers, body, binding, received_ms, sent, trace.clock
                 )
-                return records_of(lines), clock
+                return self._intake.repeats.records(lines), clock
 
             records, clock = await self._intake.understand(sender, body, read)
             await self._intake.append_fresh(request, sender, records, received_ms)
@@ -151,7 +153,7 @@ class Viewing:
         sender = self._sender(request)
         self._intake.let_pass(request, sender)
         check_type(request, CMCD_TYPES)
-        body = await self._intake.body(request, sender, body_bytes_max(sender))
+        body = await self._intake.body(request, sender)
         if not body.strip() and request.url.query:
             return await self.mirror(request)
         sent = sent_ms(request.headers)
@@ -216,7 +218,8 @@ class Viewing:
 
             def read() -> tuple[Records, Trace]:
                 adapted = within_token(adapt(binding, received_ms), binding)
-                return records_of(adapted.log_lines(received_ms)), adapted.trace
+                lines = adapted.log_lines(received_ms)
+                return self._intake.repeats.records(lines), adapted.trace
 
             records, trace = await self._intake.understand(sender, raw, read)
             await self._intake.append_fresh(request, sender, records, received_ms)
@@ -239,11 +242,6 @@ def need_scope(sender: Backend, type_: str) -> None:
     sender.need(scope or "events")
     if scope or type_ == "clock":
         sender.need("mixed")
-
-
-def body_bytes_max(sender: Sender) -> int | None:
-    """How large a report may be; None where the operator's bound alone holds."""
-    return VIEWER_BYTES_MAX if isinstance(sender, Viewer) else None
 
 
 def media_type(request: Request) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 from ingest.adapters.canonical import LogLine
-from ingest.gateway.records import records_of
 from ingest.gateway.repeats import Repeats
 
 
@@ -27,13 +27,11 @@ def line(at_s: int, state: str, session: str = "s1", received: int = 1, **more: 
 
 
 def remember(repeats: Repeats, lines: list[LogLine]) -> None:
-    records = records_of(lines)
-    repeats.remember(records, repeats.views(records))
+    asyncio.run(repeats.remember(repeats.records(lines)))
 
 
 def fresh(repeats: Repeats, lines: list[LogLine], *, is_player: bool = True) -> list[LogLine]:
-    records = records_of(lines)
-    return repeats.fresh(records, repeats.views(records), is_player=is_player)
+    return list(repeats.fresh(repeats.records(lines), is_player=is_player))
 
 
 def watched(session: str = "s1", received: int = 1) -> list[LogLine]:
@@ -90,3 +88,29 @@ def test_the_oldest_are_forgotten_first() -> None:
     remember(repeats, watched("s1"))
     remember(repeats, watched("s2"))
     assert fresh(repeats, [*watched("s1"), *watched("s2")]) == watched("s1")
+
+
+def spelled(each: LogLine, **more: Any) -> LogLine:
+    """A line with spaces, other escapes, another order of keys and other fields."""
+    fields = json.loads(each.line)
+    turned = dict(reversed(fields.items())) | more
+    text = json.dumps(turned, separators=(" , ", " :  ")).replace("anna", "\\u0061nna")
+    return LogLine("anna", text.encode(), "view")
+
+
+def test_a_copy_is_known_by_what_it_means() -> None:
+    repeats = Repeats()
+    remember(repeats, watched())
+    again = [spelled(each, received=9, note="retry", rate=1.0) for each in watched()]
+    assert fresh(repeats, again, is_player=False) == []
+    for other in ({"rate": 2}, {"quality": "hd"}, {"playhead_ms": 0}, {"content": "film2"}):
+        changed = [spelled(each, **other) for each in watched()]
+        assert fresh(repeats, changed, is_player=False) == changed
+
+
+def test_a_back_ends_own_device_time_is_nothing_to_go_by() -> None:
+    """It may say the same of all records, and their times are its word."""
+    repeats = Repeats()
+    remember(repeats, [line(0, "playing", device_time=0), line(30, "stopped", device_time=0)])
+    later = [line(90, "playing", device_time=0), line(120, "stopped", device_time=0)]
+    assert fresh(repeats, later, is_player=False) == later
