@@ -64,6 +64,7 @@ TS_MS_MAX = 4 * 10**12
 
 USAGE_COLUMNS = USAGE_FIELDS | {"device_time": pl.Int64, "sn": pl.Int64, "cid": pl.String}
 THOUSANDTH = Decimal("0.001")
+NUMBER_MAX = 2**63 - 1
 
 
 class OfSession(Protocol):
@@ -309,11 +310,10 @@ class Upload:
 
     def _placed(self, reports: list[Report]) -> list[Report]:
         """The reports in the order in which they were made, and with their real times."""
-        numbers = [report.record.values.get("sn") for report in reports]
-        ordered = bool(reports) and all(isinstance(number, int) for number in numbers)
+        ordered = bool(reports) and all(number_of(report) is not None for report in reports)
         if ordered:
-            reports = sorted(reports, key=lambda report: cast("int", report.record.values["sn"]))
-            first = cast("int", reports[0].record.values["sn"])
+            reports = sorted(reports, key=lambda report: cast("int", number_of(report)))
+            first = cast("int", number_of(reports[0]))
             ordered = self.trace.numbers is None or first > self.trace.numbers.last
         # A response's time is that of its request, and the clock has gone on since.
         timed = [report for report in reports if report.record.values["e"] != RESPONSE]
@@ -385,7 +385,7 @@ class Upload:
             raise Refused(MALFORMED, "sta: missing; the event ps needs it")
         if event not in TELLING:
             raise Ignored("informational")
-        before, number = self.trace.numbers, values.get("sn")
+        before, number = self.trace.numbers, number_of(report)
         follows = number is not None and before is not None and number == before.last + 1
         if (
             self.trace.sta is None
@@ -446,9 +446,9 @@ def is_cmcd(header: str) -> bool:
 
 
 def number_of(report: Report) -> int | None:
-    """The sequence number of a report."""
+    """The sequence number of a report; None where it has none that can be kept."""
     number = report.record.values.get("sn")
-    return number if isinstance(number, int) else None
+    return number if isinstance(number, int) and abs(number) <= NUMBER_MAX else None
 
 
 def counts_anew(trace: Trace, report: Report) -> bool:
