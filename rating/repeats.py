@@ -6,6 +6,10 @@ slots. When the youngest row of a page is too old to matter, the whole page is g
 nothing is searched and nothing is kept for each row but the row and its entry in an index of
 four-byte slots. A session that closes again under the same key gets a new row in place of its old.
 
+An index that is nearly full is followed by a larger one, into which some of the rows move with each
+batch. Until all have moved, a key that the new index does not lead to is looked for in
+the old one, which nobody changes any more: an entry there counts as long as its row has the key.
+
 What is stored of the state are rows and nothing else. A row that was given back may still stand in
 a stored page: loading drops it by its age, and of two rows of one key keeps the younger.
 Source: spec section 2, step 2; docs/adr/0012-closed-sessions.md.
@@ -26,9 +30,11 @@ from rating.tables import (
     INDEX,
     INDEX_SIZE,
     LIVE,
+    NONE,
     ROW_BYTES,
     ROWS,
     TABLE_PLACES,
+    TOUCHED,
     Table,
     hash_numbers,
     lengthened,
@@ -71,6 +77,10 @@ ENTRIES_MIN = 64
 # at FREE_LEN how many of them were.
 COMING = BASE + FREE
 TAKEN = BASE + FREE_LEN
+# And at those of its touched rows the index that is being followed, if any.
+OLD_INDEX = BASE + TOUCHED
+MOVED = BASE + TABLE_PLACES - 1  # the slots below this have moved to the new index
+MOVES = 16  # rows that move for each one written: all have, long before the new index is full
 
 
 class Repeats(Table):
@@ -86,6 +96,7 @@ class Repeats(Table):
         block.places[BASE + ROW_BYTES] = REPEAT.itemsize
         block.bind(BASE + ROWS, np.zeros(PAGE, REPEAT))
         block.bind(BASE + INDEX, np.zeros(ENTRIES_MIN, INDEX_ENTRY))
+        block.bind(OLD_INDEX, np.empty(0, INDEX_ENTRY))
         block.bind(COMING, np.empty(0, np.int32))
         self._taken: list[NDArray[np.int32]] = []  # since the last save
         self._filling: deque[tuple[int, int]] = deque()  # page, and slots of it to come
@@ -118,8 +129,16 @@ class Repeats(Table):
             self.block.bind(COMING, np.concatenate(parts))
         entries = self.live + more
         if entries * 4 > int(self.block.places[BASE + INDEX_SIZE]) * 3:
+            self._move(self.high)  # a few, or this batch brought as many as there were
+            self.block.bind(OLD_INDEX, self.block.array(BASE + INDEX))
             self.block.bind(BASE + INDEX, np.zeros(entries * 5 // 3, INDEX_ENTRY))
-            index_rows(self.block.places, -(2**62))
+            self.block.places[MOVED] = 0
+
+    def _move(self, rows: int) -> None:
+        """Let the next so many rows move to the new index, if an old one is being followed."""
+        places = self.block.places
+        if places[OLD_INDEX + 1] and move_rows(places, rows):
+            self.block.bind(OLD_INDEX, np.empty(0, INDEX_ENTRY))
 
     def _set_aside(self) -> None:
         """Take the slots that were used off the list of those to come."""
@@ -149,6 +168,7 @@ class Repeats(Table):
         if taken:
             page, slots = self._filling[0]
             self._filling[0] = (page, slots - taken)
+        self._move(MOVES * written + PAGE)
         return written
 
     def _youngest_minute(self, page: int) -> int:
@@ -247,12 +267,35 @@ def find_entry(s: Any, account: int, mark: int) -> int:
 
 
 @jit
+def find_old(s: Any, account: int, mark: int) -> int:
+    """The slot of a key's row by the index that is being followed, or NONE."""
+    size = s[OLD_INDEX + 1]
+    if size == 0:
+        return int64(NONE)
+    old = carray(pointer(s[OLD_INDEX]), size, np.uint32)
+    place = home_of(account, mark, size)
+    while old[place] != VACANT:
+        row = repeats(s)[int64(old[place]) - 1]
+        if row.live == 1 and row.mark == mark and row.account == account:
+            return int64(old[place]) - 1
+        place = next_place(place, size)
+    return int64(NONE)
+
+
+@jit
+def find_repeat(s: Any, account: int, mark: int) -> int:
+    """The slot of a key's row, or NONE."""
+    entry = int64(repeat_index(s)[find_entry(s, account, mark)])
+    return find_old(s, account, mark) if entry == VACANT else entry - 1
+
+
+@jit
 def was_watched(s: Any, account: int, mark: int, time_ms: int, since_ms: int) -> bool:
     """Whether a session of this key closed, seen at `since` or later, and not before `time`."""
-    entry = int64(repeat_index(s)[find_entry(s, account, mark)])
-    if entry == VACANT:
+    slot = find_repeat(s, account, mark)
+    if slot == NONE:
         return False
-    row = repeats(s)[entry - 1]
+    row = repeats(s)[slot]
     seen_ms = seen_of(row)
     return bool(seen_ms >= since_ms and time_ms <= seen_ms - int64(row.lag_ms) + CLOCK_AHEAD_MS)
 
@@ -271,6 +314,9 @@ def remember(s: Any, account: int, mark: int, seen_ms: int, last_ms: int) -> Non
     enough to be compared with it.
     """
     slots = carray(pointer(s[COMING]), s[COMING + 1], np.int32)
+    earlier = find_old(s, account, mark)
+    if earlier != NONE:
+        drop_row(s, earlier)
     slot = int64(slots[s[TAKEN]])
     s[TAKEN] += 1
     row = repeats(s)[slot]
@@ -327,13 +373,43 @@ def is_younger(row: Any, other: Any) -> bool:
 @jit
 def forget_rows(s: Any, first: int, past: int) -> None:
     """Take a range of rows out of the index; their slots may be taken again."""
-    index = repeat_index(s)
     for slot in range(first, past):
-        row = repeats(s)[slot]
-        if row.live == 1:
-            row.live = 0
-            s[BASE + LIVE] -= 1
-            close_gap(s, index, find_entry(s, int64(row.account), int64(row.mark)))
+        if repeats(s)[slot].live == 1:
+            drop_row(s, slot)
+
+
+@jit
+def drop_row(s: Any, slot: int) -> None:
+    """Let a live row die, and take it out of the new index if it has come there."""
+    row = repeats(s)[slot]
+    row.live = 0
+    s[BASE + LIVE] -= 1
+    index = repeat_index(s)
+    place = place_of(s, index, slot)
+    if index[place] != VACANT:
+        close_gap(s, index, place)
+
+
+@jit
+def place_of(s: Any, index: Any, slot: int) -> int:
+    """The place of a row's entry in an index, or that where it would be entered."""
+    row = repeats(s)[slot]
+    place = home_of(int64(row.account), int64(row.mark), len(index))
+    while index[place] != VACANT and int64(index[place]) != slot + 1:
+        place = next_place(place, len(index))
+    return place
+
+
+@jit
+def move_rows(s: Any, rows: int) -> bool:
+    """Enter the next so many rows into the new index. Returns whether that were all."""
+    index = repeat_index(s)
+    past = min(s[MOVED] + rows, s[BASE + HIGH])
+    for slot in range(s[MOVED], past):
+        if repeats(s)[slot].live == 1:
+            index[place_of(s, index, slot)] = slot + 1
+    s[MOVED] = past
+    return bool(past == s[BASE + HIGH])
 
 
 @jit

@@ -11,7 +11,18 @@ from core_adapter import batch_of
 from scenes import DAY_MS, HOUR_MS, MINUTE_MS, a_book, at, view, watch
 
 from rating.rater import Rater
-from rating.repeats import PAGE, REPEAT, REPEATS, Repeats, key_mark, remember, was_watched
+from rating.repeats import (
+    MOVED,
+    MOVES,
+    OLD_INDEX,
+    PAGE,
+    REPEAT,
+    REPEATS,
+    Repeats,
+    key_mark,
+    remember,
+    was_watched,
+)
 from rating.state import BLOCK_SIZE
 from rating.tables import INDEX_SIZE, TABLE_PLACES
 from tariffs.blocks import Block
@@ -26,9 +37,8 @@ BYTES_MAX = 32  # a closed session, in memory and stored
 
 def resident_bytes(table: Repeats) -> int:
     """Rows that were ever used, and the index."""
-    return table.high * REPEAT.itemsize + 4 * int(
-        table.block.places[REPEATS * TABLE_PLACES + INDEX_SIZE]
-    )
+    entries = table.block.places[REPEATS * TABLE_PLACES + INDEX_SIZE]
+    return table.high * REPEAT.itemsize + 4 * int(entries)
 
 
 def reloaded(table: Repeats, before_ms: int = EVER_MS) -> Repeats:
@@ -93,6 +103,29 @@ def test_a_closed_session_takes_at_most_32_bytes() -> None:
             remember(table.block.places, 1, mark, T + number, T)
         table.settle()
         assert resident_bytes(table) / table.live <= BYTES_MAX
+
+
+def test_a_batch_moves_no_more_of_the_index_than_in_proportion_to_itself() -> None:
+    """While the index grows, every key is known, and keys close again, in either index."""
+    table, known = Repeats(Block(BLOCK_SIZE)), {}
+    moving = 0
+    for number in range(900):
+        table.make_room(100)
+        for each in range(100):
+            mark = number * 100 + each if each % 10 else (number * 37 + each) % (number * 100 + 1)
+            remember(table.block.places, 1, mark, T + number, T + number)
+            known[mark] = T + number
+        before = int(table.block.places[MOVED])
+        table.settle()
+        if table.block.places[OLD_INDEX + 1]:
+            moving += 1
+            assert int(table.block.places[MOVED]) - before <= MOVES * 100 + PAGE
+            for mark, seen in list(known.items())[:: max(1, len(known) // 200)]:
+                assert was_watched(table.block.places, 1, mark, seen, seen)
+                assert not was_watched(table.block.places, 1, mark, seen, seen + 1)
+            assert not was_watched(table.block.places, 1, -1 - number, T, EVER_MS)
+    assert table.live == len(known)
+    assert moving > 20
 
 
 def test_what_is_too_old_is_given_back_and_taken_again() -> None:
