@@ -41,6 +41,7 @@ DEPTH_MAX = 100
 INTEGER_DIGITS_MAX = 4300
 INT64_DIGITS = 19  # fewer always fit
 BILL_DAY_MAX = 28
+CLOCK_MS_MAX = 10**15  # magnitude; the year 33,658
 HOURS_OF_DAY = 24
 MINUTES_OF_HOUR = 60
 
@@ -310,12 +311,18 @@ def int_of(fields: dict[str, Any], name: str, least: int, most: int) -> int:
 
 def time_of(fields: dict[str, Any], name: str) -> int:
     """A field that is a time, in ms since the epoch."""
+    time_ms = clock_time_of(fields, name)
+    if not TIME_MS_MIN <= time_ms <= TIME_MS_MAX:
+        raise wrong(name, fields[name], "a time in the years 2000 to 2199, in UTC")
+    return time_ms
+
+
+def clock_time_of(fields: dict[str, Any], name: str) -> int:
+    """A time in ms since the epoch by a clock that may never have been set. Raises: MalformedError."""
     value = fields.get(name, ABSENT)
     time_ms = rfc_3339_ms(text_of(fields, name)) if isinstance(value, str) else value
-    if type(time_ms) is not int:
+    if type(time_ms) is not int or abs(time_ms) > CLOCK_MS_MAX:
         raise wrong(name, value, "milliseconds since 1970 or an RFC 3339 time with its zone")
-    if not TIME_MS_MIN <= time_ms <= TIME_MS_MAX:
-        raise wrong(name, value, "a time in the years 2000 to 2199, in UTC")
     return time_ms
 
 

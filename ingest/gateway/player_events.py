@@ -21,7 +21,8 @@ from ingest.adapters.canonical import (
 )
 from ingest.adapters.clocks import TOLERANCE_MS, Clock, place_times
 from ingest.gateway.reports import event_lines
-from ingest.json_exact import MalformedError, parse_json, read_object
+from ingest.json_exact import MalformedError, clock_time_of, parse_json, read_object
+from rating.schemas import TIME_MS_MAX, TIME_MS_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,16 +117,21 @@ def _bound(raw: bytes, binding: Binding, received_ms: int) -> Bound | Refused:
         if (text := getattr(binding, name)) is not None:
             bound[name] = text
     bound["received"] = received_ms
-    usage = read_object(parse_json(_encoded(bound)))
+    try:
+        # By a clock that may never have been set: it is put right before the log's bounds hold.
+        time_ms = clock_time_of(bound, "time")
+    except MalformedError as error:
+        return refused(MALFORMED, str(error))
+    usage = read_object(parse_json(_encoded(bound | {"time": received_ms})))
     if usage.malformed:
         return refused(MALFORMED, usage.malformed)
-    return Bound(raw, bound, usage.time_ms)
+    return Bound(raw, bound, time_ms)
 
 
 def _line(bound: Bound, placed_ms: int, binding: Binding, received_ms: int) -> LogLine:
     """One event of a player as the log has it."""
     fields = bound.fields
-    if placed_ms != bound.time_ms:
+    if placed_ms != bound.time_ms or not TIME_MS_MIN <= placed_ms <= TIME_MS_MAX:
         fields = fields | {"time": placed_ms, "device_time": bound.time_ms}
         fields["received"] = fields.pop("received")  # which every line has last
         if why := read_object(parse_json(_encoded(fields))).malformed:

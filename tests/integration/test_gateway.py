@@ -308,7 +308,13 @@ def test_a_key_may_do_what_its_scopes_say_and_no_more(gateway: RunningGateway) -
     with changed_keys(gateway.keys) as keys:
         viewing = create_api_key(keys, "player-backend", ["events"])
     time.sleep(LOOK_S)
-    order = {"type": "order.purchase", "time": 1, "account": "x", "id": "1", "offer": "cup"}
+    order = {
+        "type": "order.purchase",
+        "time": 1_772_812_800_000,
+        "account": "x",
+        "id": "1",
+        "offer": "cup",
+    }
     with gateway.client(viewing) as client:
         assert client.post("/v1/events", json=view("scoped")).status_code == 202
         assert client.post("/v1/orders", json=order).status_code == 403
@@ -408,7 +414,13 @@ def test_who_pays_is_said_by_the_token_and_never_by_the_report(
 
 def test_a_token_is_for_viewing_alone(gateway: RunningGateway) -> None:
     token = new_token(gateway, "greedy")["token"]
-    topup = {"type": "balance.topup", "time": 1, "account": "greedy", "id": "1", "amount": "9"}
+    topup = {
+        "type": "balance.topup",
+        "time": 1_772_812_800_000,
+        "account": "greedy",
+        "id": "1",
+        "amount": "9",
+    }
     assert send_with(gateway, "query", token, topup).status_code == 202
     (line,) = logged(gateway, account="greedy")
     assert (line["type"], line["reason"]) == ("ingest.suspended", "unbound")
