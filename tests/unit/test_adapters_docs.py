@@ -49,7 +49,8 @@ def test_native_records() -> None:
 
 
 def test_cloudevents() -> None:
-    ((_, body),) = samples("cloudevents")
+    (_, body), (_, commands) = samples("cloudevents")
+    assert all("--format cloudevents" in line for line in commands.splitlines())
     headers = [("content-type", "application/cloudevents+json")]
     assert present(cloudevents.read_http(headers, body.encode()).usage) == [
         {
@@ -64,10 +65,19 @@ def test_cloudevents() -> None:
 
 
 def test_own_json() -> None:
-    (_, body), (_, mapping) = samples("own-json")
+    (_, body), (_, mapping), (_, whole) = samples("own-json")
     (row,) = present(mapped_json.read(body.encode(), mapped_json.load_json_mapping(mapping)).usage)
     assert (row["account"], row["time"], row["state"]) == ("4711", 1_767_268_800_250, "playing")
     assert (row["kind"], row["session"]) == ("channel", "t-9")
+    viewing = {"user": "anna", "box": "b", "id": "r1", "title": "news"}
+    viewing |= {"from": "2026-01-05 13:00:00", "to": "2026-01-05 13:02:30"}
+    found = mapped_json.read(json.dumps(viewing).encode(), mapped_json.load_json_mapping(whole))
+    assert [(row["time"], row["state"]) for row in present(found.usage)] == [
+        (1_767_614_400_000, "playing"),
+        (1_767_614_460_000, "playing"),
+        (1_767_614_520_000, "playing"),
+        (1_767_614_550_000, "stopped"),
+    ]
 
 
 def test_bulk_data() -> None:
@@ -83,6 +93,12 @@ def test_bulk_data() -> None:
     (row,) = present(found.reading.usage)
     assert (row["content"], row["device"], row["session"]) == ("ch-1", "00256D-Z-Y", "uuid-1")
     assert found.counters["duration_s"].to_list() == [5400]
+    (names,) = [body for word, body in samples("bulk-data") if word == "toml"]
+    stream = "Device.Services.STBService.1.ServiceMonitoring.MainStream.1"
+    named = body.replace(f"{stream}.EventLog.Entry", "Ev").encode()
+    with_names = mapped_json.load_json_mapping(f"{mapping}\n{names}")
+    again = bulk_data.read("oui=00256D&pc=Z&sn=Y", [], named, with_names, bulk_data.Owner("anna"))
+    assert present(again.reading.usage) == present(found.reading.usage)
 
 
 def test_cdn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from players import Collector
 
-from ingest.adapters.cmcd import Bound, adapt_body
+from ingest.adapters.cmcd import Bound, adapt_body, adapt_request
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "senders" / "cmcd.md").read_text("utf-8")
@@ -49,9 +49,9 @@ def test_the_readmes_samples_run() -> None:
     exec(at_once, {"pl": pl})
 
 
-def test_the_curl_sample_posts_a_report() -> None:
+def test_the_curl_samples_send_a_report() -> None:
     assert shutil.which("curl"), "this test sends with curl: install Debian's package curl"
-    (script,) = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    scripts = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     received: list[tuple[str, str, bytes]] = []
 
     class Taker(BaseHTTPRequestHandler):
@@ -61,23 +61,34 @@ def test_the_curl_sample_posts_a_report() -> None:
             self.send_response(204)
             self.end_headers()
 
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            received.append((path, "query", query.encode()))
+            self.send_response(204)
+            self.end_headers()
+
         def log_message(self, *_: object) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Taker)
-    thread = threading.Thread(target=server.handle_request)
-    thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
-    subprocess.run(
-        ["sh", "-ec", script],
-        env={"PATH": "/usr/bin:/bin:/usr/local/bin", "GATEWAY": address, "TOKEN": "t.o.k"},
-        check=True,
-        timeout=20,
-    )
-    thread.join(20)
+    for script in scripts:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        subprocess.run(
+            ["sh", "-ec", script],
+            env={"PATH": "/usr/bin:/bin:/usr/local/bin", "GATEWAY": address, "TOKEN": "t.o.k"},
+            check=True,
+            timeout=20,
+        )
+        thread.join(20)
     server.server_close()
-    ((path, media, body),) = received
+    (path, media, body), (path_by_get, _, query) = received
     assert (path, media) == ("/v1/cmcd/t.o.k", "application/cmcd")
-    adapted = adapt_body(body, BOUND, 1_772_452_800_200, media=media)
-    assert adapted.reading.usage["state"].to_list() == ["playing"]
-    assert adapted.reading.suspended.is_empty()
+    assert path_by_get == path
+    for adapted in (
+        adapt_body(body, BOUND, 1_772_452_800_200, media=media),
+        adapt_request({}, query.decode(), BOUND, 1_772_452_800_200),
+    ):
+        assert adapted.reading.usage["state"].to_list() == ["playing"]
+        assert adapted.reading.suspended.is_empty()

@@ -81,15 +81,13 @@ def rate(
     """Rate usage logs into the billing store.
 
     LOG is a file of JSON lines (plain, .gz or .zst), a folder of such files, or - for standard
-    input. What was rated once is never rated again: after a crash, or when a file has grown, the
-    same command goes on where the store stands.
+    input. What was rated once is never rated again: after a crash, it goes on where the store is.
 
     \b
     ratecast rate --tariffs book.toml events.ndjson
     ratecast rate --tariffs 2025.toml --tariffs 2026.toml --store bills.db logs/
     zcat old.gz | ratecast rate --tariffs book.toml --close --json -
     ratecast rate --tariffs book.toml --follow usage/
-    ratecast rate --tariffs book.toml --format boxes.toml boxes.ndjson
 
     \b
     Exit codes: 0 done; 1 an error; 2 misused; 3 done, but a log was left out or not read to its end;
