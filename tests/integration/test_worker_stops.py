@@ -123,7 +123,7 @@ def test_a_lock_longer_than_the_group_waits_freezes_no_worker(
     shortened(monkeypatch, IDLE_S_MIN=15)
     with postgres_scene(kafka_address, tmp_path, evening) as (scene, _, messages):
         scene.start()
-        wait_until(lambda: scene.records() > 0, 90, "commits")
+        wait_until(lambda: scene.records() > 0, 240, "commits")
         scene.workers[0].stop()
         with psycopg.connect(scene.store) as connection:
             connection.execute("LOCK TABLE ratecast.state IN ACCESS EXCLUSIVE MODE")
@@ -151,7 +151,7 @@ def test_a_worker_whose_call_never_comes_back_ends(
     shortened(monkeypatch, STILL_S_MAX=3, LEAVE_S_MAX=1)
     with postgres_scene(kafka_address, tmp_path, evening) as (scene, database, messages):
         worker = scene.start("--store-patience", "1")
-        wait_until(lambda: scene.records() > 0, 90, "commits")
+        wait_until(lambda: scene.records() > 0, 240, "commits")
         frozen = freeze_sessions(database)
         send(kafka_address, scene.topic, messages[len(messages) // 2 :]).join()
         wait_until(lambda: not worker.is_running, 60, "it ends")
@@ -177,7 +177,7 @@ def test_a_worker_that_its_group_dropped_says_so_and_ends(
     shortened(monkeypatch, **limits)
     with postgres_scene(kafka_address, tmp_path, evening) as (scene, database, messages):
         worker = scene.start("--store-patience", "1")
-        wait_until(lambda: scene.records() > 0, 90, "commits")
+        wait_until(lambda: scene.records() > 0, 240, "commits")
         frozen = freeze_sessions(database)
         # More than a batch, so that the next one waits for the commit and nothing is fetched.
         send(kafka_address, scene.topic, messages[len(messages) // 2 :]).join()
@@ -249,7 +249,7 @@ class Stop:
     def begin(self) -> None:
         """Have it rate half the evening."""
         self.scene.start("--metrics", f"127.0.0.1:{self.port}")
-        wait_until(lambda: self.scene.records() > 0, 90, "commits")
+        wait_until(lambda: self.scene.records() > 0, 240, "commits")
 
     def watch(self) -> tuple[Scraped, int]:
         """Scrape as Prometheus does until the gauge is past the alert's bound.
