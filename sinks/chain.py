@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from rating.schemas import ACCOUNTS, ORDERS, SIGNALS, SUSPENSE
 from sinks.pages import STORED_CHARGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from rating.schemas import BatchResult, Commit, SourcePosition, StateChunk
     from sinks.store import Kind, StoredBook
@@ -121,29 +124,34 @@ def frame_digest(frame: pl.DataFrame, schema: pl.Schema) -> bytes:
     digest = hashlib.sha256(struct.pack("<q", frame.height))
     if frame.is_empty():
         return digest.digest()
-    for name, dtype in schema.items():
-        column = frame[name].rechunk()
-        nulls = column.is_null().to_numpy().tobytes() if column.null_count() else b""
-        digest.update(struct.pack("<q", len(nulls)) + nulls)
-        if dtype in (pl.String, pl.Binary):
-            content = column.cast(pl.Binary).fill_null(b"")
-            lengths = content.bin.size().cast(pl.Int64).to_numpy()
-            digest.update(np.ascontiguousarray(lengths, "<i8").data)
-            digest.update(_joined(content))
+    for column in frame.select(schema.names()).rechunk().iter_columns():
+        has_nulls = column.null_count() > 0
+        digest.update(column.is_null().to_numpy().tobytes() if has_nulls else b"-")
+        if column.dtype in (pl.String, pl.Binary):
+            lengths, content = _texts_of(column.fill_null(_empty(column)) if has_nulls else column)
+            digest.update(lengths.data)
+            digest.update(content.data)
         else:
-            values = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
-            digest.update(np.ascontiguousarray(values, "<i8").data)
+            whole = column if column.dtype == pl.Int64 else column.cast(pl.Int64)
+            values = whole.fill_null(0) if has_nulls else whole
+            digest.update(np.ascontiguousarray(values.to_numpy(), "<i8").data)
     return digest.digest()
 
 
-def _joined(content: pl.Series) -> bytes | memoryview:
-    """The bytes of a column without nulls, one row behind the other."""
-    array = content.to_arrow(compat_level=pl.CompatLevel.oldest())
-    if hasattr(array, "combine_chunks"):
+def _empty(column: pl.Series) -> str | bytes:
+    return "" if column.dtype == pl.String else b""
+
+
+def _texts_of(column: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """The lengths and the bytes of a column of texts without nulls."""
+    array = column.to_arrow(compat_level=pl.CompatLevel.oldest())
+    if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
-    offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset :][: len(array) + 1]
-    text = array.buffers()[2]
-    return b"" if text is None else memoryview(text)[int(offsets[0]) : int(offsets[-1])]
+    _, offsets, text = array.buffers()
+    ends = np.frombuffer(offsets, "<i8")[array.offset :][: len(array) + 1]
+    if text is None:
+        return np.diff(ends), np.zeros(0, np.uint8)
+    return np.diff(ends), np.frombuffer(text, np.uint8)[ends[0] : ends[-1]]
 
 
 NO_FACTS = b"".join(frame_digest(schema.to_frame(), schema) for schema in SCHEMAS.values())

@@ -72,7 +72,8 @@ LAG_EVERY_S = 5.0
 IDLE_S_MIN = 300.0
 REBALANCE_S_MAX = 60.0  # how long the group waits for a member that finishes its batches
 UNASSIGNED_S_MAX = 120.0  # longer than any rebalance takes
-STILL_S_MAX = 60.0  # beyond what a loop may rightly wait
+STILL_S_MAX = 60.0  # of a call to the store, beyond the patience with it
+RATING_S_MAX = 600.0  # the first batch may compile the core, on a machine that is busy with others
 PROBE = -1  # who asks whether the store answers while nothing is rated
 
 
@@ -317,7 +318,8 @@ class _Watch:
     def __init__(self, options: ConsumptionOptions) -> None:
         self.assigned = False
         self._group = options.group
-        self._looks_max = options.store_patience_s + options.session_timeout_s + STILL_S_MAX
+        self._calling_looks_max = options.store_patience_s + STILL_S_MAX
+        self._looks_max = options.session_timeout_s + RATING_S_MAX
         self._unassigned_looks = 0
         self._seen: dict[PartitionLoop, tuple[tuple[int, int], int]] = {}
 
@@ -334,7 +336,7 @@ class _Watch:
             sign, looks = before.get(loop, (None, 0))
             looks = looks + 1 if sign == loop.sign else 0
             self._seen[loop] = loop.sign, looks
-            if looks > self._looks_max:
+            if looks > (self._calling_looks_max if loop.is_calling else self._looks_max):
                 return StoodStill(
                     f"partition {number} has stood still for {looks} s in {loop.doing}, which never "
                     "came back; start the worker again, as a supervisor does, and see what holds it"
@@ -409,9 +411,14 @@ class PartitionLoop:
         return (0 if self._calls else self._moves), self._answers
 
     @property
+    def is_calling(self) -> bool:
+        """Whether it waits for the store."""
+        return self._calls > 0
+
+    @property
     def doing(self) -> str:
         """What it is at."""
-        return "a call to the store" if self._calls else "fetching or rating"
+        return "a call to the store" if self.is_calling else "fetching or rating"
 
     def tell_lag(self) -> None:
         """Say how far the store is behind the end that the broker gave last."""
@@ -495,7 +502,8 @@ class PartitionLoop:
         started_s = time.monotonic()
         number = self.place.partition
         books, store = self._consumption.books, self._consumption.store
-        partition = await self._patiently(lambda: Partition.load(number, books, store))
+        stored = await self._patiently(lambda: store.load(number))
+        partition = await asyncio.to_thread(Partition, number, books, store, stored)
         self._seek(partition.next_offset)
         self.offset_committed = partition.next_offset
         LOG.info(

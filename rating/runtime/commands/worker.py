@@ -19,11 +19,13 @@ from rating.runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ingest.adapters.doors import Door
+    from rating.runtime.consumption import ConsumptionOptions
     from rating.runtime.kafka_access import KafkaAccess
     from rating.runtime.metrics import Metrics
+    from tariffs.model import Book
 
 
 @click.command()
@@ -155,16 +157,9 @@ def worker(
     Exit codes: 0 stopped by SIGTERM or SIGINT; 1 an error; 2 misused; 4 a law of rating does not
     hold. Let a supervisor start it again after 1.
     """
-    from rating.laws import LawBroken
-    from rating.runtime.books import books_in_force
-    from rating.runtime.consumption import Consumption, ConsumptionOptions, StoodStill
-    from rating.runtime.failures import end_at_once
+    from rating.runtime.consumption import ConsumptionOptions
     from rating.runtime.kafka_reach import reached
     from rating.runtime.log_lines import log_to_stderr
-    from rating.runtime.metrics import Metrics
-    from rating.runtime.probes import Health, ended_when_silent, probed
-    from rating.runtime.store_waits import open_patiently
-    from rating.runtime.worker import run_worker
     from tariffs.load import load_books
 
     access = reached(kafka, kafka_config)
@@ -183,17 +178,38 @@ def worker(
     )
     loaded = load_books(books, strict=False)
     log_to_stderr(as_json=as_json)
+    _rate(loaded, store, access, options, metrics, prefix if publish else None)
+
+
+def _rate(
+    books: Sequence[Book],
+    store: str,
+    access: KafkaAccess,
+    options: ConsumptionOptions,
+    metrics: tuple[str, int] | None,
+    prefix: str | None,
+) -> None:
+    """Rate until stopped. prefix: of the topics to publish to as well; None for none."""
+    from rating.laws import LawBroken
+    from rating.runtime.books import books_in_force
+    from rating.runtime.consumption import Consumption, StoodStill
+    from rating.runtime.failures import end_at_once
+    from rating.runtime.metrics import Metrics
+    from rating.runtime.probes import Health, ended_when_silent, probed
+    from rating.runtime.store_waits import open_patiently
+    from rating.runtime.worker import run_worker
+
     measured, health = Metrics(), Health()
     with (
         probed(metrics, measured.registry, health),
-        open_patiently(store, store_patience, measured, health) as opened,
+        open_patiently(store, options.store_patience_s, measured, health) as opened,
         ended_when_silent(health),
     ):
-        in_force = books_in_force(loaded, opened)
-        publishing = _publishing(store, access, prefix, measured) if publish else None
+        in_force = books_in_force(books, opened)
+        beside = None if prefix is None else _publishing(store, access, prefix, measured)
         try:
             run_worker(
-                lambda: Consumption(in_force, opened, access, options, measured, health), publishing
+                lambda: Consumption(in_force, opened, access, options, measured, health), beside
             )
         except StoodStill as failure:
             end_at_once(failure)
