@@ -111,8 +111,11 @@ def _bytes(text: str | None) -> bytes | None:
     return None if text is None else base64.b64decode(text)
 
 
+def _in_order(folder: Path) -> list[int]:
+    return [int(part) for part in folder.name.split(".")]
+
+
 RELEASES = tuple(
-    LastRelease(folder.name)
-    for folder in sorted(FIXTURES.iterdir())
-    if (folder / "store.db.xz").exists()
+    LastRelease(store.parent.name)
+    for store in sorted(FIXTURES.glob("*/store.db.xz"), key=lambda store: _in_order(store.parent))
 )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]  # an old release is compiled once
 LAST = RELEASES[-1]
 COMPILED_S_MAX = 800.0
+RATED_S_MAX = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +98,11 @@ def roll(kafka_address: str, postgres_url: str, tmp_path: Path) -> Iterator[Roll
 def test_old_workers_stop_and_new_ones_go_on(old: LastRelease, roll: Roll) -> None:
     ends = roll.send_up_to(0.8)
     first, second = roll.start_old(old), roll.start_old(old)
-    roll.wait_rated(ends)
+    roll.wait_rated(ends, RATED_S_MAX)
     assert (first.stop(), second.stop()) == (0, 0)
     ends = roll.send_up_to(1)
     first, second = roll.start(), roll.start()
-    roll.wait_rated(ends)
+    roll.wait_rated(ends, RATED_S_MAX)
     assert (first.stop(), second.stop()) == (0, 0)
     roll.check()
 
@@ -110,16 +111,18 @@ def test_partitions_move_from_old_to_new_and_not_back(old: LastRelease, roll: Ro
     """Both in one group: each rates its own, and what the new one has touched is not the old one's."""
     ends = roll.send_up_to(0.7)
     before = roll.start_old(old)
-    roll.wait_rated(ends)
+    roll.wait_rated(ends, RATED_S_MAX)
     after = roll.start()
-    wait_until(lambda: after.is_at_work, 60, f"the new one has a partition:\n{roll.said()}")
-    roll.wait_rated(roll.send_up_to(0.85))
+    wait_until(
+        lambda: after.is_at_work, RATED_S_MAX, f"the new one has a partition:\n{roll.said()}"
+    )
+    roll.wait_rated(roll.send_up_to(0.85), RATED_S_MAX)
     after.kill()  # its partition goes back to the old one, which cannot read it
-    wait_until(lambda: before.ended_itself, 60, f"the old one ends:\n{roll.said()}")
+    wait_until(lambda: before.ended_itself, RATED_S_MAX, f"the old one ends:\n{roll.said()}")
     assert "needs ratecast" in before.log.read_text()
     ends = roll.send_up_to(1)
     roll.start()
-    roll.wait_rated(ends)
+    roll.wait_rated(ends, RATED_S_MAX)
     roll.check()
 
 
@@ -135,7 +138,7 @@ def test_a_worker_refuses_the_state_of_a_newer_release(roll: Roll) -> None:
             (newer, chunk.seq),
         )
     worker = roll.start()
-    assert worker.process.wait(60) == 1
+    assert worker.process.wait(RATED_S_MAX) == 1
     said = worker.log.read_text()
     assert "Start ratecast 9.8.7 or a newer one" in worker.last_line()
     assert "Traceback" not in said
