@@ -43,11 +43,11 @@ worlds: setup ## hold the core against the reference rater on many random worlds
 	@$(BIN)/python tests/property/test_core_agrees.py 0 $(WORLDS)
 
 fuzz: setup ## throw spoiled input at every door, a minute each; FUZZ_SECONDS=3600, FUZZ=name, SEED=
-	@$(BIN)/python tests/fuzz/run.py $(FUZZ) --seconds $(FUZZ_SECONDS) --seed $(SEED)
+	@$(BIN)/python tests/fuzz/run.py $(FUZZ) --seconds $(FUZZ_SECONDS) --seed $(SEED) --jobs $(WORKERS)
 
 check: setup ## all that must hold before a change lands; what continuous integration runs
 	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted; run 'make format'." >&2; exit 1; }
-	@$(MAKE) --no-print-directory lint types contracts bench-smoke
+	@$(MAKE) --no-print-directory lint types contracts audit bench-smoke fuzz
 	@$(MAKE) --no-print-directory test
 
 bench: setup ## measure the speed of each part, with its baselines

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -102,16 +103,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="for each target (60)")
     parser.add_argument("--seed", type=int, default=1, help="what the cases are drawn from (1)")
     parser.add_argument("--case", type=int, default=0, help="the first case (0)")
+    parser.add_argument("--jobs", type=int, default=1, help="targets that run at once (1)")
     asked = parser.parse_args()
     sys.path[:0] = [str(FOLDER), str(FOLDER.parent), str(FOLDER.parents[1])]
     known = target_names()
     for name in asked.names:
         if name not in known:
             parser.error(f"there is no target {name!r}; there are {', '.join(known)}")
-    sound = [
-        fuzz_target(name, asked.seed, asked.case, asked.seconds) for name in asked.names or known
-    ]
-    return 0 if all(sound) else 1
+    with ThreadPoolExecutor(asked.jobs) as jobs:  # each waits for a process of its own
+        sound = jobs.map(
+            lambda name: fuzz_target(name, asked.seed, asked.case, asked.seconds),
+            asked.names or known,
+        )
+        return 0 if all([*sound]) else 1
 
 
 if __name__ == "__main__":
