@@ -85,6 +85,8 @@ CHANNEL = re.compile(
     rf"(?P<service>.*?)\.?Applications\.AudienceStats\."
     rf"(?:Channel\.(?P<channel>{INSTANCE})\.(?P<name>Name|Alias|Duration)|(?P<reset>ResetTime))"
 )
+# What is said of a stream itself; without entries beside it, the stream's log is empty.
+STREAM = re.compile(rf".*?ServiceMonitoring\.MainStream\.{INSTANCE}\.[A-Za-z0-9_-]+")
 LOOKED_FOR = (
     "EventLog.Entry.{i}.NAME, EventLog.Entry.{i}.Parameter.{i}.NAME or "
     "Applications.AudienceStats.Channel.{i}.NAME"
@@ -359,8 +361,11 @@ def full_path(path: str, names: Mapping[str, str]) -> str:
 
 
 def says_nothing(report: Report) -> bool:
-    """Whether a report has parameters, and none that is looked for."""
-    return bool(report.values) and not any(
+    """Whether a report has parameters, none of which is looked for.
+
+    One that tells of streams alone tells that their logs are empty.
+    """
+    return not all(map(STREAM.fullmatch, report.values)) and not any(
         ENTRY.fullmatch(path) or (COUNTER in path and CHANNEL.fullmatch(path))
         for path in report.values
     )

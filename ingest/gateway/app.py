@@ -61,12 +61,9 @@ def build_app(
     )
     app = Starlette(
         routes=[
-            Route("/v1/events", viewing.post_events, methods=["POST"]),
-            Route("/v1/events", viewing.allow_webhook, methods=["OPTIONS"]),
-            Route("/v1/cmcd", viewing.post_cmcd, methods=["POST"]),
-            Route("/v1/cmcd", viewing.mirror, methods=["GET"]),
-            Route("/v1/cmcd/{token}", viewing.post_cmcd, methods=["POST"]),
-            Route("/v1/cmcd/{token}", viewing.mirror, methods=["GET"]),
+            Route("/v1/events", viewing.events, methods=["POST", "OPTIONS"]),
+            Route("/v1/cmcd", viewing.cmcd, methods=["POST", "GET"]),
+            Route("/v1/cmcd/{token}", viewing.cmcd, methods=["POST", "GET"]),
             Route("/v1/mirror/{path:path}", viewing.mirror, methods=["GET"]),
             Route("/v1/bulk", boxes.post_bulk, methods=["POST", "PUT"]),
             Route("/v1/bulk/{token}", boxes.post_bulk, methods=["POST", "PUT"]),

@@ -70,6 +70,16 @@ class Viewing:
         self._traces = intake.traces
         self._turns = Turns()
 
+    async def events(self, request: Request) -> Response:
+        """Take usage records, or say that they are welcome."""
+        is_asked = request.method == "OPTIONS"
+        return await (self.allow_webhook(request) if is_asked else self.post_events(request))
+
+    async def cmcd(self, request: Request) -> Response:
+        """Take a player's report, from its body or from its query and headers."""
+        has_body = request.method == "POST"
+        return await (self.post_cmcd(request) if has_body else self.mirror(request))
+
     async def post_events(self, request: Request) -> Response:
         """Take usage records, native or as CloudEvents."""
         sender = self._sender(request)

@@ -277,7 +277,7 @@ def test_of_wrong_orders_none_is_taken_and_each_is_named(gateway: RunningGateway
             422,
             "expires_in_s",
         ),
-        ("/v1/cmcd", {"Content-Type": "text/plain"}, "sid", 415, "application/cmcd"),
+        ("/v1/cmcd", {"Content-Type": "text/html"}, "sid", 415, "application/cmcd"),
         ("/v2/events", JSON, "{}", 404, "/openapi.json"),
     ],
 )
