@@ -16,8 +16,10 @@ import logging
 import os
 import time
 from collections import deque
+from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -65,6 +67,7 @@ PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 5.0
 LEAVE_S_MAX = 20.0  # well below max_poll_interval_ms, after which the group goes on without us
 HINT_EVERY_S = 5.0
 STOP_S_MAX = 5.0
+THREADS_MAX = 64  # each partition rates in one while it commits in another
 SIGN_EVERY_S = 1.0
 LAG_EVERY_S = 5.0
 # The client leaves its group for good where nothing is fetched for so long; a store that is down must
@@ -138,6 +141,8 @@ class Consumption:
         self.origin = None if access.cluster is None else Origin(access.cluster, options.topic)
         self.store_waits = StoreWaits()
         self.left_behind = False  # a thread that does not come back
+        self._threads = futures.ThreadPoolExecutor(THREADS_MAX, "ratecast")
+        self._in_threads: set[futures.Future[Any]] = set()
         self._loops: dict[int, PartitionLoop] = {}
         self._watch = _Watch(options)
         self._over = asyncio.Event()
@@ -227,11 +232,21 @@ class Consumption:
     async def stop(self) -> None:
         """Finish the batches in hand, and leave the group."""
         self._over.set()
-        self.left_behind = await self.leave_all()
+        await self.leave_all()
         if self._consumer is not None:
             if self._failure is None:
                 await self._give_hint()
             await _at_most(STOP_S_MAX, self._consumer.stop())
+        running = tuple(self._in_threads)
+        _, late = await asyncio.to_thread(futures.wait, running, STOP_S_MAX)
+        self.left_behind = bool(late)
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Call in a thread. It is known for as long as it runs, also where nobody waits for it."""
+        running = self._threads.submit(call)
+        self._in_threads.add(running)
+        running.add_done_callback(self._in_threads.discard)
+        return await asyncio.wrap_future(running)
 
     async def take(self, partitions: Sequence[int]) -> None:
         """Begin with the partitions that the group assigned."""
@@ -249,13 +264,10 @@ class Consumption:
         self.events.revoked()
         self._health.not_ready("the group has taken all partitions back and given none yet")
 
-    async def leave_all(self) -> bool:
-        """Let go of all partitions, each after the batch that it has in hand.
-
-        Returns: whether one of them did not come back in time.
-        """
+    async def leave_all(self) -> None:
+        """Let go of all partitions, each after the batch that it has in hand."""
         loops, self._loops = self._loops, {}
-        return any(await asyncio.gather(*(loop.leave() for loop in loops.values())))
+        await asyncio.gather(*(loop.leave() for loop in loops.values()))
 
     def fail(self, failure: BaseException) -> None:
         """End the run with the first failure."""
@@ -290,7 +302,7 @@ class Consumption:
         """See whether the store answers, also while there is nothing to commit, and tell its heads."""
         self.store_waits.begin(PROBE)
         try:
-            heads = await asyncio.to_thread(self.store.heads)
+            heads = await self.in_thread(self.store.heads)
         except StoreError as error:
             self.store_waits.refused(PROBE, error)
             return
@@ -436,11 +448,8 @@ class PartitionLoop:
             age_s = now_s - self._behind_since_s[1]
         self._consumption.events.lagging(self.place.partition, behind, age_s)
 
-    async def leave(self) -> bool:
-        """End after the batch in hand; where that takes too long, drop it: the store decides.
-
-        Returns: whether it was dropped, so that its thread may still be at it.
-        """
+    async def leave(self) -> None:
+        """End after the batch in hand; where that takes too long, drop it: the store decides."""
         self._leaving.set()
         if self._fetching is not None:
             self._fetching.cancel()
@@ -450,7 +459,6 @@ class PartitionLoop:
             self._task.cancel()
         self._consumption.store_waits.end(self.place.partition)
         self._consumption.events.left(self.place.partition)
-        return bool(late)
 
     async def _run(self) -> None:
         """Rate until told to leave; a failure ends the whole worker."""
@@ -489,7 +497,9 @@ class PartitionLoop:
                     continue
                 self._in_hand_ms.append(messages[0].timestamp)
                 async with self._consumption.room_to_rate:
-                    rated = await asyncio.to_thread(self._rate, partition, messages)
+                    rated = await self._consumption.in_thread(
+                        partial(self._rate, partition, messages)
+                    )
                 if committing is not None:
                     await committing
                 committing = asyncio.create_task(self._commit(partition, rated))
@@ -503,7 +513,9 @@ class PartitionLoop:
         number = self.place.partition
         books, store = self._consumption.books, self._consumption.store
         stored = await self._patiently(lambda: store.load(number))
-        partition = await asyncio.to_thread(Partition, number, books, store, stored)
+        partition = await self._consumption.in_thread(
+            partial(Partition, number, books, store, stored)
+        )
         self._seek(partition.next_offset)
         self.offset_committed = partition.next_offset
         LOG.info(
@@ -679,7 +691,7 @@ class PartitionLoop:
         try:
             while True:
                 try:
-                    return await asyncio.to_thread(call)
+                    return await self._consumption.in_thread(call)
                 except StoreError as error:
                     self._answers += 1
                     self._consumption.events.commit_failed(error)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 # A batch is many short steps of threads that wait for each other, a commit some twenty answers of the
 # server. With Python's own 5 ms each of them may wait so long for its turn (docs/benchmarks.md).
 SWITCH_INTERVAL_S = 0.0005
-THREADS_MAX = 64  # each partition rates in one while it commits in another
 
 
 class _WithoutKafka(BootStrategy):
@@ -102,7 +100,6 @@ def run_worker(
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = uvloop.new_event_loop()
-    loop.set_default_executor(ThreadPoolExecutor(THREADS_MAX, "ratecast"))
     asyncio.set_event_loop(loop)
     # What goes wrong is said once, by whoever called us.
     for name in ("faust", "mode", __name__):

@@ -114,7 +114,7 @@ def test_a_damaged_store_says_so(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[8192 * 20 : 8192 * 90] = b"\x5a" * (8192 * 70)
     path.write_bytes(content)
-    with open_store(str(path), create=False) as store, pytest.raises(NotAStore, match="damaged"):
+    with pytest.raises(NotAStore, match="damaged"), open_store(str(path), create=False) as store:
         store.charges_after(0, 10_000)
 
 
@@ -334,7 +334,7 @@ def test_the_question_of_the_page_is_answered_with_its_decimals(path: Path) -> N
 
 def test_the_page_for_people_names_every_table_view_and_column(path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "store.md").read_text("utf-8")
-    internal = {"partitions", "sources", "state", "projections", "store"}
+    internal = {"partitions", "sources", "state", "projections", "store", "chain", "origin"}
     open_store(str(path)).close()
     connection = sqlite3.connect(path)
     names = connection.execute("SELECT name, type FROM sqlite_schema WHERE type <> 'index'")
