@@ -6,6 +6,7 @@ Source: CTA-5004-B sections 3 and 6; CTA-5004 section 2 for JSON.
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -23,7 +24,7 @@ from ingest.cmcd.structured import (
     Token,
     read_dictionary,
 )
-from ingest.cmcd.tolerant import read_tolerantly
+from ingest.cmcd.tolerant import as_written, read_tolerantly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +32,20 @@ if TYPE_CHECKING:
 MEDIA_TYPES = ("application/cmcd", "text/cmcd")  # since revision B, and before it
 BLANK = " \t\r\n"
 SHAPES = Shapes()
+
+# The argument's name, in the case and the places that are met; the draft's is dash.js 3.1's.
+ARGUMENT = re.compile(
+    r"(?:\A|(?<=[?&;]))(?:CMCD|Common-Media-Client-Data)=([^&]*)", re.IGNORECASE | re.ASCII
+)
+ENCODED_EQUALS = "%3d"
+PREFIX = re.compile(r"//[^/]*/")  # as Akamai's logs have it: //1.0@V/bl=...
+
+# Beyond these no key holds a number, and to write out some of them would take hours.
+DIGITS_MAX = 20
+EXPONENT_MAX = 20
+NUMBER = re.compile(r"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
+PICTURES = ("v", "av")
+NESTING_MAX = 50  # a record of JSON has three levels
 
 
 def read_record(text: str) -> Record:
@@ -55,14 +70,20 @@ def read_exactly(text: str) -> Record:
         raise Rejected("an empty record", text)
     if len(text) > CHARACTERS_MAX:
         raise Rejected(f"{len(text)} characters, expected at most {CHARACTERS_MAX}", text)
+    if "=" not in text and ENCODED_EQUALS in text.lower():
+        record = read_exactly(unquote_plus(text))
+        note = Note("", "percent-encoded once more than its place asks for: read without")
+        return record._replace(notes=(note, *record.notes))
     try:
-        return record_of(read_dictionary(text), text, ())
+        members = read_dictionary(text)
+        return record_of(as_written(members, text), text, ())
     except NotStructured as error:
         broken = error
     try:
         members, notes = read_tolerantly(text)
     except NotStructured:
         raise Rejected(f"no CMCD: {broken}", text) from None
+    members = as_written(members, text)
     record = record_of(members, text, (Note("", f"no structured field: {broken}"), *notes))
     if not record.values:
         raise Rejected(f"no CMCD: {broken}", text)
@@ -75,13 +96,23 @@ def read_body(body: bytes) -> list[Record | Rejected]:
 
 
 def body_lines(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
-    """Read a body, each record with the bytes of its line."""
+    """Read a body, each record with the bytes of its line.
+
+    A line may also be a whole argument ("CMCD=bs%2Csu"), which no record begins like.
+    """
     for line in body.split(b"\n"):
         if stripped := line.strip(b" \t\r"):
             try:
-                yield stripped, read_record(text_of(stripped))
+                yield stripped, read_line(text_of(stripped))
             except Rejected as rejected:
                 yield stripped, rejected
+
+
+def read_line(text: str) -> Record:
+    """Read a record, or an argument that holds one. Raises: Rejected."""
+    if ARGUMENT.match(text) is None:
+        return read_record(text)
+    return last_media(find_arguments(text))
 
 
 def text_of(line: bytes) -> str:
@@ -98,11 +129,39 @@ def read_query(query: str) -> Record | None:
     Version 1 encodes `nor` once more by itself; `upgraded` takes that off.
     Raises: Rejected.
     """
-    for argument in query.removeprefix("?").split("&"):
-        name, equals, value = argument.partition("=")
-        if name == "CMCD" and equals:
-            return read_record(unquote_plus(value))
-    return None
+    arguments = find_arguments(query)
+    return last_media(arguments) if arguments else None
+
+
+def find_arguments(query: str) -> list[str]:
+    """Every argument CMCD of a query, decoded, in their order; see `last_media`."""
+    return [
+        without_prefix(unquote_plus(found)) for found in ARGUMENT.findall(query.removeprefix("?"))
+    ]
+
+
+def without_prefix(text: str) -> str:
+    """CMCD without the mark that Akamai's logs put before it."""
+    prefix = PREFIX.match(text)
+    return text[prefix.end() :] if prefix else text
+
+
+def last_media(arguments: list[str]) -> Record:
+    """The record of a request that has one argument or several.
+
+    A player adds its own behind what the URL had already: that of the playlist, say, or of an earlier
+    try. So the last counts, unless only an earlier one says what plays and for how long.
+    Raises: Rejected if the last cannot be read.
+    """
+    if len(arguments) > 1:
+        for text in reversed(arguments):
+            try:
+                record = read_record(text)
+            except Rejected:
+                continue
+            if record.values.get("ot") in PICTURES and "d" in record.values:
+                return record
+    return read_record(arguments[-1])
 
 
 def read_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Record | None:
@@ -145,9 +204,11 @@ def json_elements(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
     Raises: Rejected, at the first step, if the body is no JSON.
     """
     try:
-        found: Any = json.loads(body, parse_float=Decimal)
+        found: Any = json.loads(body, parse_int=_number, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise Rejected(f"no JSON: {error}", body) from None
+    if _nests_deeper(found, NESTING_MAX):
+        raise Rejected(f"no record nests deeper than {NESTING_MAX} objects and arrays", body)
     for index, value in enumerate(found if isinstance(found, list) else [found]):
         raw = json.dumps(value, default=str, ensure_ascii=False)
         try:
@@ -158,6 +219,37 @@ def json_elements(body: bytes) -> Iterator[tuple[bytes, Record | Rejected]]:
             raw = json.dumps(value, default=str)
             half = Rejected(f"element {index}: half of a character (a lone surrogate)", raw)
             yield half.raw, half
+
+
+def _number(text: str) -> int | Decimal | str:
+    """A number of JSON; its text in place of one that no key can hold."""
+    found = NUMBER.fullmatch(text)
+    assert found is not None
+    whole, places, exponent = found.groups(default="")
+    if len(whole) + len(places) > DIGITS_MAX or len(exponent) > DIGITS_MAX:
+        return OddNumber(text)
+    if not places and not exponent:
+        return int(text)
+    return Decimal(text) if abs(int(exponent or 0)) <= EXPONENT_MAX else OddNumber(text)
+
+
+class OddNumber(str):
+    """A number that no key can hold, as it was written."""
+
+    __slots__ = ()
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and arrays stand inside one another deeper than so many."""
+    inner = [value]
+    for _ in range(levels):
+        inner = [
+            each
+            for one in inner
+            if isinstance(one, dict | list)
+            for each in (one.values() if isinstance(one, dict) else one)
+        ]
+    return any(isinstance(one, dict | list) for one in inner)
 
 
 def _from_json(value: Any, raw: str, place: str) -> Record:
@@ -186,6 +278,8 @@ def _member(name: str, said: Any) -> Member | None:
 
 def _bare(name: str, said: Any) -> Bare | None:
     """JSON has no tokens, so a string is one where the key wants one."""
+    if isinstance(said, OddNumber):
+        return None
     if isinstance(said, str):
         return Token(said) if name in KEYS and KEYS[name].kind == "token" else said
     return said if isinstance(said, bool | int | Decimal) else None

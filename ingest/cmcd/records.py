@@ -74,6 +74,8 @@ def typed_value(key: Key, member: Member, version: int, notes: list[Note]) -> Va
         notes.append(Note(key.name, f"{key.name} is no key of version {version}: ignored"))
         return None
     value, mended = READERS[kind](member)
+    if value is None and key.unit and kind == "integer":
+        value, mended = _nearest(member), True
     if value is None or (key.tokens is not None and value not in key.tokens):
         notes.append(Note(key.name, f"{key.name}: expected {_wanted(key, kind)}: ignored"))
         return None
@@ -136,6 +138,14 @@ def _integer(member: Member) -> tuple[Value | None, bool]:
     if isinstance(value, str) and INTEGER.fullmatch(value):
         return int(value), True
     return None, True
+
+
+def _nearest(member: Member) -> int | None:
+    """A fraction of a unit, which players compute and forget to round."""
+    value, _ = _only(member)
+    if isinstance(value, str) and DECIMAL.fullmatch(value):
+        value = Decimal(value)
+    return int(value.to_integral_value()) if isinstance(value, Decimal) else None
 
 
 def _decimal(member: Member) -> tuple[Value | None, bool]:

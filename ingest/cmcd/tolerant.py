@@ -10,8 +10,18 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from ingest.cmcd.keys import KEYS
 from ingest.cmcd.records import Note
-from ingest.cmcd.structured import ESCAPED, KEY, InnerList, Item, Member, NotStructured, read_member
+from ingest.cmcd.structured import (
+    ESCAPED,
+    KEY,
+    InnerList,
+    Item,
+    Member,
+    NotStructured,
+    Token,
+    read_member,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +56,27 @@ def read_tolerantly(text: str) -> tuple[dict[str, Member], list[Note]]:
     if not members:
         raise NotStructured("members of the form key=value", text, 0)
     return members, notes
+
+
+def as_written(members: dict[str, Member], text: str) -> dict[str, Member]:
+    """Members in which a number that stands for a string keeps its zeros: cid=007 is no 7."""
+    numbers = [name for name, member in members.items() if is_number_for_string(name, member)]
+    if not numbers:
+        return members
+    said = {
+        name.strip().lower(): value.strip()
+        for name, equals, value in (piece.partition("=") for piece in split_members(text))
+        if equals
+    }
+    return members | {name: Item(Token(said[name])) for name in numbers if name in said}
+
+
+def is_number_for_string(name: str, member: Member) -> bool:
+    """Whether a member is a bare number, and its key holds a string."""
+    if name not in KEYS or KEYS[name].kind != "string" or not isinstance(member, Item):
+        return False
+    is_number = isinstance(member.value, int | Decimal) and not isinstance(member.value, bool)
+    return is_number and not member.parameters
 
 
 def split_members(text: str) -> Iterator[str]:

@@ -222,7 +222,7 @@ def test_headers_win_over_the_query() -> None:
     record = cmcd.read_request({"Accept": "*/*"}, query)
     assert record is not None
     assert dict(record.values) == {"sid": "q", "bs": True}
-    assert cmcd.read_request({}, "a=1&cmcd=bs") is None  # the argument's name is in capitals
+    assert cmcd.read_request({}, "a=1&xcmcd=bs&CMCDs=su") is None
 
 
 def test_a_key_counts_in_whichever_header_it_is() -> None:
