@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.adapters.canonical import (
     MALFORMED,
+    SUSPENDED_TYPE,
     LogLine,
     suspended_frame,
+    suspended_line,
     suspended_lines,
     suspended_row,
 )
@@ -31,6 +33,7 @@ SPACE = b" \t\r\n"
 BETWEEN_OBJECTS = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
 BETWEEN_BRACES = re.compile(rb"(?<=\})[ \t\r\n]*,[ \t\r\n]*(?=\{)")
 LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
+OWN_TYPE = f"the type \"{SUSPENDED_TYPE}\" is the gateway's own, and no sender's"
 NOT_SPACE = re.compile(r"[^ \t\r\n]")
 # Only where a value ends is asked of it, so odd numbers need no meaning.
 VALUES = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
@@ -87,6 +90,9 @@ def stamped_exactly(raw: bytes, received_ms: int) -> LogLine:
         return LogLine("", raw)
     if not isinstance(fields, dict):
         return LogLine("", raw)
+    if fields.get("type") == SUSPENDED_TYPE:
+        # What such a line says is believed, so no sender may write one.
+        return suspended_line(suspended_row(MALFORMED, OWN_TYPE, raw), received_ms)
     usage = read_object(fields | {"received": received_ms})
     comma = b"," if fields else b""
     line = raw.rstrip(SPACE)[:-1] + comma + b'"received":%d}' % received_ms

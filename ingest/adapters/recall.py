@@ -13,11 +13,16 @@ from ingest.adapters.bulk_data import Mark
 from ingest.adapters.clocks import Clock
 from ingest.adapters.cmcd import STATES, Trace
 from ingest.adapters.sequence import numbers_with
+from rating.schemas import TEXT_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STA_OF = {state: sta for sta, state in reversed(STATES.items())}  # of several the first
+
+NEEDED = ("account", "device", "session", "content", "kind", "state")
+TEXTS = ("quality", "cid", "stream")
+WHOLES = ("time", "device_time", "sn", "playhead_ms")
 
 
 class Session(NamedTuple):
@@ -38,7 +43,11 @@ class Passed(NamedTuple):
 
 
 def view_of(line: bytes) -> dict[str, Any] | None:
-    """The fields of a line that a gateway wrote of a viewing; None for any other line."""
+    """The fields of a line that a gateway wrote of a viewing; None for any other line.
+
+    A line of the log may hold anything, since what cannot be read is logged as it came: so nothing
+    that is asked of a field later on goes without saying.
+    """
     if b'"view"' not in line:
         return None
     try:
@@ -47,9 +56,25 @@ def view_of(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(fields, dict) or fields.get("type") != "view":
         return None
-    texts = (fields.get(name) for name in (*Session._fields, "content", "kind"))
-    is_whole = type(fields.get("time")) is int and fields.get("state") in STA_OF
-    return fields if is_whole and all(isinstance(text, str) for text in texts) else None
+    is_sound = (
+        all(is_text(fields.get(name)) for name in NEEDED)
+        and all(is_text(fields[name]) for name in TEXTS if name in fields)
+        and all(is_int64(fields[name]) for name in WHOLES if name in fields)
+    )
+    return fields if is_sound and "time" in fields and fields["state"] in STA_OF else None
+
+
+def is_text(value: object) -> bool:
+    """Whether a value is a text that the log may hold."""
+    try:
+        return isinstance(value, str) and len(value.encode()) <= TEXT_BYTES_MAX
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def is_int64(value: object) -> bool:
+    """Whether a value is an integer of at most 64 bits."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def session_of(fields: Mapping[str, Any]) -> Session:

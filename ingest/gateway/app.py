@@ -5,7 +5,9 @@ Source: ASGI 3; docs/gateway.md.
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ingest.gateway.backends import Backends
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 access = logging.getLogger("ratecast.gateway.access")
 
+OPENAPI = json.dumps(document(), separators=(",", ":")).encode()
+NO_SUCH_PATH = Problem(404, "no-such-path", "there is no such path; see /openapi.json")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PROBES = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
 
 
@@ -105,7 +110,7 @@ class Probes:
 
     async def openapi(self, _: Request) -> Response:
         """Give the OpenAPI document."""
-        return JSONResponse(document())
+        return Response(OPENAPI, media_type="application/json")
 
 
 async def answer_problem(_: Request, problem: Exception) -> Response:
@@ -120,7 +125,7 @@ async def answer_http_exception(_: Request, error: Exception) -> Response:
     if error.status_code == 405:
         detail = "this path knows other methods only; see /openapi.json"
         return Problem(405, "bad-method", detail, headers=error.headers).response()
-    return Problem(404, "no-such-path", "there is no such path; see /openapi.json").response()
+    return NO_SUCH_PATH.response()
 
 
 async def answer_mistake(_: Request, error: Exception) -> Response:
@@ -144,6 +149,10 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one request."""
+        if scope["type"] == "http" and CONTROL.search(scope["path"]):
+            # "/metrics" and a line end is the same route to a pattern, and another one to a proxy.
+            await NO_SUCH_PATH.response()(scope, receive, send)
+            return
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return

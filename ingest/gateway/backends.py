@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.canonical import LogLine
-from ingest.gateway.bodies import read_body
 from ingest.gateway.problems import Problem
+from ingest.gateway.records import check_sizes
 from ingest.gateway.senders import need_backend
 from ingest.gateway.tokens import (
     BOX_LIFE_S,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ingest.gateway.intake import Intake
+    from ingest.gateway.senders import Backend
 
 TYPES_OF_SCOPES: dict[str, tuple[str, ...]] = {
     "orders": ("order.purchase", "order.cancel"),
@@ -69,19 +70,24 @@ class Backends:
 
     async def _take(self, request: Request, scope: str) -> Response:
         sender = need_backend(request, self._intake.keys.now(), scope)
-        self._intake.let_pass(sender)
-        records = json_objects(await self._json(request))
+        self._intake.let_pass(request, sender)
+        body = await self._json(request, sender)
         received_ms = self._intake.log.received_ms()
-        lines = checked_lines(records, TYPES_OF_SCOPES[scope], received_ms)
-        await self._intake.append(sender, lines)
+        lines = await self._intake.understand(
+            sender,
+            body,
+            lambda: checked_lines(json_objects(parsed(body)), TYPES_OF_SCOPES[scope], received_ms),
+        )
+        received_ms = await self._intake.append(request, sender, lines, received_ms)
         return JSONResponse({"accepted": len(lines), "received": received_ms}, 202)
 
     async def post_tokens(self, request: Request) -> Response:
         """Mint a token for one session, or for a set-top box."""
         keys = self._intake.keys.now()
         sender = need_backend(request, keys, "tokens")
-        self._intake.let_pass(sender)
-        asked = await self._json(request)
+        self._intake.let_pass(request, sender)
+        body = await self._json(request, sender)
+        asked = await self._intake.understand(sender, body, lambda: parsed(body))
         if not isinstance(asked, dict):
             raise Problem(400, "bad-body", "the body is no JSON object")
         key = keys.signer()
@@ -112,7 +118,7 @@ class Backends:
         }
         return JSONResponse(answer, 201, headers={"Cache-Control": "no-store"})
 
-    async def _json(self, request: Request) -> Any:
+    async def _json(self, request: Request, sender: Backend) -> bytes:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media != "application/json":
             raise Problem(
@@ -121,12 +127,15 @@ class Backends:
                 f"Content-Type is {media or 'missing'}, expected application/json",
                 headers={"Accept": "application/json"},
             )
-        ticket = request.scope["ratecast.ticket"]
-        body = await read_body(request, ticket, self._intake.options.body_bytes_max)
-        try:
-            return parse_json(body)
-        except MalformedError as error:
-            raise Problem(400, "bad-body", f"the body cannot be read: {error}") from error
+        return await self._intake.body(request, sender)
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON of a body. Raises: Problem."""
+    try:
+        return parse_json(body)
+    except MalformedError as error:
+        raise Problem(400, "bad-body", f"the body cannot be read: {error}") from error
 
 
 def json_objects(parsed: Any) -> list[dict[str, Any]]:
@@ -144,7 +153,7 @@ def checked_lines(
 ) -> list[LogLine]:
     """The lines of records, each of one of the types; the first is meant where none is given.
 
-    A record without a time happened now. Raises: Problem 422 with every mistake.
+    A record without a time happened now. Raises: Problem 422 with every mistake, 413.
     """
     lines: list[LogLine] = []
     mistakes: list[dict[str, Any]] = []
@@ -160,6 +169,7 @@ def checked_lines(
             mistakes.append({"record": number, "detail": why})
         else:
             lines.append(LogLine(usage.texts["account"], encoded(fields), fields["type"]))
+    check_sizes(lines)
     if mistakes:
         raise Problem(
             422,
@@ -175,9 +185,13 @@ def whole(value: Any) -> Any:
     """14.0 as 14: to JSON Schema it is an integer. Anything else as it is."""
     if not isinstance(value, Number) or len(value.text) > NUMBER_CHARACTERS_MAX:
         return value
-    number = Decimal(value.text)
-    # An exponent of some digits would be an integer of as many gigabytes.
-    return int(number) if abs(number) < 10**18 and number == number.to_integral_value() else value
+    try:
+        number = Decimal(value.text)
+        # An exponent of some digits would be an integer of as many gigabytes.
+        is_whole = abs(number) < 10**18 and number == number.to_integral_value()
+    except ArithmeticError:  # an exponent that is beyond all arithmetic
+        return value
+    return int(number) if is_whole else value
 
 
 def encoded(fields: Mapping[str, Any]) -> bytes:

@@ -21,12 +21,13 @@ from ingest.gateway.box_memory import BoxMemory
 from ingest.gateway.folder_log import FolderLog
 from ingest.gateway.group_commit import LogUnavailable
 from ingest.gateway.problems import Problem, no_credentials, retry_later
+from ingest.gateway.records import records_of
 from ingest.gateway.reports import since_bound
 from ingest.gateway.senders import Anonymous, Backend, Viewer, identify_box
 from ingest.gateway.sent import box_sent_ms
 from ingest.gateway.tokens import TEXT_CHARACTERS_MAX
 from ingest.gateway.turns import Turns
-from ingest.gateway.viewing import check_type, taken
+from ingest.gateway.viewing import check_type
 from ingest.json_exact import MalformedError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     import polars as pl
     from starlette.requests import Request
 
+    from ingest.adapters.bulk_data import BulkReading
     from ingest.gateway.intake import Intake
+    from ingest.gateway.records import Records
 
 BULK_TYPES = ("application/json", "text/csv")
 ACCOUNT_HEADER = "Ratecast-Account"
@@ -87,10 +90,10 @@ class Boxes:
         if isinstance(sender, Anonymous):
             raise no_credentials(sender.why, schemes=SCHEMES)
         owner = owner_of(sender, request.headers)
-        self._intake.let_pass(sender)
+        self._intake.let_pass(request, sender)
         check_type(request, BULK_TYPES)
         sent_ms = box_sent_ms(request.headers)
-        body = await self._intake.body(request, sender)
+        body = await self._intake.body(request, sender, of_box=True)
         device = device_in(owner, request.url.query)
         name = None if device is None else (memory_account(sender, owner), device)
         async with self._turns.of(name or object()):
@@ -113,24 +116,28 @@ class Boxes:
         """
         box = folder.memory.of(*name) if name else Box()
         received_ms = self._intake.log.received_ms()
-        found = bulk_data.read(
-            request.url.query,
-            request.headers.items(),
-            body,
-            self._mapping,
-            owner,
-            box=box,
-            arrival=Arrival(received_ms, sent_ms),
-        )
-        reading = found.reading
-        if (binding := sender.binding) and binding.issued_ms is not None:
-            reading = since_bound(reading, binding.account, binding.issued_ms, box.marks)
-        lines = to_log_lines(reading, received_ms)
-        await self._intake.append(sender, lines)
+
+        def read() -> tuple[BulkReading, Records]:
+            found = bulk_data.read(
+                request.url.query,
+                request.headers.items(),
+                body,
+                self._mapping,
+                owner,
+                box=box,
+                arrival=Arrival(received_ms, sent_ms),
+            )
+            reading = found.reading
+            if (binding := sender.binding) and binding.issued_ms is not None:
+                reading = since_bound(reading, binding.account, binding.issued_ms, box.marks)
+            return found, records_of(to_log_lines(reading, received_ms))
+
+        found, records = await self._intake.understand(sender, body, read)
+        await self._intake.append(request, sender, records.lines, received_ms)
         if name and found.box != box:
             folder.memory.keep(*name, found.box)
         await self._keep(found.counters, received_ms, folder)
-        return taken(lines) | {"repeats": found.repeats, "counters": len(found.counters)}
+        return records.answer() | {"repeats": found.repeats, "counters": len(found.counters)}
 
     async def _keep(self, counters: pl.DataFrame, received_ms: int, folder: BoxFolder) -> None:
         """Return once the counters are on the disk. Raises: Problem 503."""

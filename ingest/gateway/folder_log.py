@@ -1,20 +1,25 @@
 """The usage log of one machine: a folder of segments that only grow, each group synced.
 
 One gateway writes a folder at a time. `ratecast rate --follow FOLDER` reads it meanwhile, and only
-whole lines. A line that a crash tore was never acknowledged, and is cut off at the next start.
+whole lines. A line that a crash tore was never acknowledged, and is cut off at the next start. Who
+compresses or moves the newest segment gets a new one, with all that it may have missed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
+import logging
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ingest.gateway.errors import FolderLogError
 from ingest.gateway.group_commit import GroupCommit, LogUnavailable, ReceivedClock
+from ingest.gateway.segment import TAIL_BYTES, Segment
+from ingest.json_exact import MalformedError, parse_json
+from rating.schemas import TIME_MS_MAX, TIME_MS_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,9 +27,12 @@ if TYPE_CHECKING:
 
     from ingest.adapters.canonical import LogLine
 
+log = logging.getLogger(__name__)
+
 SEGMENT_BYTES_MAX = 256 * 2**20
-TAIL_BYTES = 32 * 2**20  # more than the longest line
 CLOCK_AHEAD_MS = 5 * 60_000
+LOOK_EVERY_S = 1.0
+FAILED_S = 10.0  # for so long a failed write keeps senders away; then the next one tries again
 
 
 class FolderLog:
@@ -44,12 +52,14 @@ class FolderLog:
         self._on_group = on_group
         self._thread = ThreadPoolExecutor(1, "usage-log")
         self._broken = ""
+        self._failure = ""
+        self._failed_s = 0.0
 
     async def open(self) -> None:
         """Take the folder, and go on behind the last whole line."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self._folder)
-        segments = sorted(self._folder.glob(f"{self._name}-????????.ndjson"))
+        segments = self._segments()
         self._number = int(segments[-1].stem.removeprefix(f"{self._name}-")) if segments else 0
         last_ms = _last_received_ms(segments)
         self._clock = ReceivedClock(last_ms)
@@ -58,13 +68,12 @@ class FolderLog:
                 f"{self._folder}: its last record was received {last_ms} ms after 1970, which is "
                 "more than 5 min ahead of this machine's clock; set the clock right"
             )
-        self._file = -1
         if segments:
-            self._file = os.open(segments[-1], os.O_RDWR | os.O_APPEND)
-            self._size_bytes = _cut_torn_tail(self._file)
+            self._segment = Segment(segments[-1], is_new=False)
         else:
-            self._next_segment()
+            self._segment = self._made_segment()
         self._commit = GroupCommit(self._hand_over, groups_max=1, on_group=self._on_group)
+        self._looking = asyncio.create_task(self._look())
 
     def received_ms(self) -> int:
         """Now, never less than it was."""
@@ -77,7 +86,7 @@ class FolderLog:
     async def last_lines(self, bytes_max: int) -> list[bytes]:
         """Its last whole lines, at most about so many bytes of them, in their order."""
         parts: list[bytes] = []
-        for segment in sorted(self._folder.glob(f"{self._name}-????????.ndjson"), reverse=True):
+        for segment in reversed(self._segments()):
             if bytes_max <= 0:
                 break
             parts.append(_last_bytes(segment, bytes_max))
@@ -87,57 +96,98 @@ class FolderLog:
     async def close(self) -> None:
         """Finish what was appended, and let the folder go."""
         await self._commit.close()
+        self._looking.cancel()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._keep_named)
         self._thread.shutdown()
-        os.close(self._file)
+        self._segment.close()
         os.close(self._lock)
 
     @property
     def why_not_ready(self) -> str:
-        """Empty where the log takes lines."""
-        return self._broken
+        """Empty where the log takes lines, or where it is time to try again."""
+        has_failed = self._failure and time.monotonic() - self._failed_s < FAILED_S
+        return self._broken or (self._failure if has_failed else "")
 
     async def _hand_over(self, lines: list[LogLine]) -> Awaitable[None]:
         content = b"".join([part for each in lines for part in (each.line, b"\n")])
         return asyncio.get_running_loop().run_in_executor(self._thread, self._write, content)
 
     def _write(self, content: bytes) -> None:
-        """Append to the segment and sync it. Raises: LogUnavailable."""
+        """Append to the newest segment and sync it. Raises: LogUnavailable."""
         if self._broken:
             raise LogUnavailable(self._broken)
         try:
-            if self._size_bytes >= self._segment_bytes_max:
-                self._next_segment()
-            self._append_whole(content)
+            self._go_on_named()
+            if self._segment.size_bytes >= self._segment_bytes_max:
+                self._begin_segment()
+            self._segment.append(content)
+            self._sync()
+            self._go_on_named()  # what was taken away meanwhile is not acknowledged
         except OSError as error:
-            raise LogUnavailable(f"{self._folder}: {error.strerror}") from error
+            self._failure = f"{self._folder}: it cannot be written ({error.strerror})"
+            self._failed_s = time.monotonic()
+            raise LogUnavailable(self._failure) from error
+        self._failure = ""
+
+    def _sync(self) -> None:
+        """Make what was written durable. Raises: LogUnavailable."""
         try:
-            os.fdatasync(self._file)
+            self._segment.sync()
         except OSError as error:
             # What the system holds of the file may now differ from the disk, and nobody can tell.
             self._broken = f"{self._folder}: it could not be synced ({error.strerror}); start again"
             raise LogUnavailable(self._broken) from error
 
-    def _append_whole(self, content: bytes) -> None:
-        """Write all of it. Raises: OSError, after which the segment still ends in a whole line."""
-        left = memoryview(content)
-        try:
-            while left:
-                left = left[os.write(self._file, left) :]
-        except OSError:
-            # Whole lines stay, since a reader may have taken them; to send them again is harmless.
-            self._size_bytes = _cut_torn_tail(self._file)
-            raise
-        self._size_bytes += len(content)
+    def _go_on_named(self) -> None:
+        """Go on in a new segment where the newest was taken away. Raises: OSError."""
+        self._segment.forget_old()
+        if self._segment.is_named():
+            return
+        lost = self._segment.last_lost()
+        self._begin_segment(lost)
+        log.error(
+            "the newest segment was moved, compressed or replaced while it was written; %s goes on, "
+            "with the last %d bytes of it once more. Leave the newest segment alone",
+            self._segment.path,
+            len(lost),
+        )
 
-    def _next_segment(self) -> None:
-        """Begin a new segment, whose name is durable before anything is in it."""
+    def _begin_segment(self, content: bytes = b"") -> None:
+        """Begin a new segment with some lines. Raises: OSError, and the one before stays."""
+        segment = self._made_segment()
+        try:
+            segment.append(content)
+            segment.sync()
+        except OSError:
+            segment.close()
+            segment.path.unlink(missing_ok=True)
+            self._number -= 1
+            raise
+        self._segment.close()
+        self._segment = segment
+
+    def _made_segment(self) -> Segment:
         path = self._folder / f"{self._name}-{self._number + 1:08}.ndjson"
-        segment = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
-        _sync_folder(self._folder)
-        if self._file >= 0:
-            os.close(self._file)
-        self._file, self._size_bytes = segment, 0
+        segment = Segment(path, is_new=True)
         self._number += 1
+        return segment
+
+    async def _look(self) -> None:
+        """Find out that the newest segment was taken away also where nothing is sent."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._keep_named)
+
+    def _keep_named(self) -> None:
+        if self._broken:
+            return
+        try:
+            self._go_on_named()
+        except OSError as error:
+            log.error("%s: no new segment (%s)", self._folder, error.strerror)  # noqa: TRY400 - one sentence
+
+    def _segments(self) -> list[Path]:
+        return sorted(self._folder.glob(f"{self._name}-????????.ndjson"))
 
 
 def _locked(folder: Path) -> int:
@@ -153,26 +203,6 @@ def _locked(folder: Path) -> int:
     return lock
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def _cut_torn_tail(segment: int) -> int:
-    """Cut off what follows the last line end; returns the size in bytes."""
-    size_bytes = os.fstat(segment).st_size
-    from_byte = max(0, size_bytes - TAIL_BYTES)
-    whole_bytes = os.pread(segment, TAIL_BYTES, from_byte).rfind(b"\n") + 1
-    if from_byte + whole_bytes < size_bytes:
-        os.ftruncate(segment, from_byte + whole_bytes)
-        os.fsync(segment)
-    return from_byte + whole_bytes
-
-
 def _last_bytes(segment: Path, bytes_max: int) -> bytes:
     """The whole lines within the last bytes of a segment."""
     with segment.open("rb") as opened:
@@ -186,14 +216,13 @@ def _last_bytes(segment: Path, bytes_max: int) -> bytes:
 def _last_received_ms(segments: list[Path]) -> int:
     """The `received` of the last line that has one; 0 where there is none near the end."""
     for segment in reversed(segments):
-        with segment.open("rb") as opened:
-            opened.seek(max(0, segment.stat().st_size - TAIL_BYTES))
-            lines = opened.read().split(b"\n")
-        for line in reversed(lines):
+        for line in reversed(_last_bytes(segment, TAIL_BYTES).split(b"\n")):
+            # As exactly as a line is read that a sender sent: what was not understood has no time.
             try:
-                received = json.loads(line)["received"]
-            except (ValueError, KeyError, TypeError, RecursionError):
+                fields = parse_json(line)
+            except MalformedError:
                 continue
-            if isinstance(received, int):
+            received = fields.get("received") if isinstance(fields, dict) else None
+            if type(received) is int and TIME_MS_MIN <= received <= TIME_MS_MAX:
                 return received
     return 0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX = 768 * 2**10  # with its envelope below the 1 MB that brokers take by default
+INLINE_LINES_MAX = 2000
 GROUPS_MAX = 4  # under way at once: one on the wire, one being replicated, and room for jitter
 TIMEOUT_MS = 15_000
 CONNECT_S_MAX = 30.0
@@ -118,8 +119,12 @@ class KafkaLog:
     async def _hand_over(self, lines: list[LogLine]) -> Awaitable[None]:
         """Send a group's messages; what is returned ends when all are acknowledged."""
         sent = []
+        if len(lines) <= INLINE_LINES_MAX:
+            messages = list(self._messages(lines))
+        else:  # to pack many takes longer than the event loop may be held up
+            messages = await asyncio.to_thread(lambda: list(self._messages(lines)))
         try:
-            for partition, key, value in self._messages(lines):
+            for partition, key, value in messages:
                 sent.append(
                     await self._producer.send(
                         self._topic, value, key=key or None, partition=partition

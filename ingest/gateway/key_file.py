@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ingest.gateway.errors import KeyFileError
-from ingest.gateway.keys import API_KEY_PREFIX, VERSION, read_keys, sha256_of
+from ingest.gateway.keys import (
+    API_KEY_PREFIX,
+    VERSION,
+    has_ended,
+    keys_of,
+    read_document,
+    sha256_of,
+    until_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,19 +32,24 @@ SECRET_BYTES = 32
 
 
 @contextmanager
-def changed_keys(path: Path) -> Iterator[dict[str, Any]]:
+def changed_keys(path: Path, *, begins: bool = True) -> Iterator[dict[str, Any]]:
     """The document of a key file, written back when the block ends well.
 
-    A missing file is begun. Readers see the old file or the new one, and only the owner may read.
-    Raises: KeyFileError, OSError.
+    begins: whether a missing file is begun. Readers see the old file or the new one, and only the
+    owner may read. Raises: KeyFileError, OSError.
     """
+    if not begins and not path.exists():
+        raise KeyFileError(f"{path}: there is no such key file; name it with --file")
+    if not path.parent.is_dir():
+        raise KeyFileError(f"{path}: there is no folder {path.parent}; make it first")
     with path.with_name(f".{path.name}.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         document: dict[str, Any] = {"version": VERSION, "api_keys": [], "signing_keys": []}
         if path.exists():
-            read_keys(path)
-            document |= json.loads(path.read_bytes())
+            document = read_document(path)
+            keys_of(document, path)
         yield document
+        keys_of(document, path)
         partial = path.with_name(f".{path.name}.new")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             json.dump(document, out, indent=1)
@@ -72,7 +85,9 @@ def create_api_key(
     return api_key
 
 
-def create_signing_key(document: dict[str, Any], algorithm: str) -> str:
+def create_signing_key(
+    document: dict[str, Any], algorithm: str, *, expires: datetime | None = None
+) -> str:
     """Add a key for session tokens, which signs from now on; returns its id."""
     entry: dict[str, Any] = {"kid": f"s{secrets.token_hex(4)}", "alg": algorithm}
     if algorithm == "HS256":
@@ -86,6 +101,8 @@ def create_signing_key(document: dict[str, Any], algorithm: str) -> str:
             "d": _base64url(private.private_bytes_raw()),
         }
     entry["created"] = _written(_now())
+    if expires:
+        entry["expires"] = _written(expires)
     document["signing_keys"].append(entry)
     return str(entry["kid"])
 
@@ -98,16 +115,35 @@ def revoke(document: dict[str, Any], key_id: str) -> None:
 def rotate(document: dict[str, Any], key_id: str, overlap_s: float) -> str:
     """Make a successor of a key, which goes on for a while; returns the new key, or its id.
 
-    Raises: KeyFileError.
+    The successor ends when the key itself would have. Raises: KeyFileError where there is no such key,
+    or where it has ended: who was shut out is not let in again by this.
     """
     entry = _entry(document, key_id)
-    ends = _written(_now() + timedelta(seconds=overlap_s))
-    entry["expires"] = min(entry.get("expires") or ends, ends)
+    until = until_of(entry)
+    if entry.get("revoked") or has_ended(until):
+        how = "was revoked" if entry.get("revoked") else "has expired"
+        raise KeyFileError(f"the key {key_id} {how}; create a new one with `ratecast keys create`")
+    ends = end_after(overlap_s)
+    entry["expires"] = _written(min(until or ends, ends))
     if "kid" in entry:
-        return create_signing_key(document, entry["alg"])
+        return create_signing_key(document, entry["alg"], expires=until)
     return create_api_key(
-        document, entry["name"], entry["scopes"], records_per_s=entry.get("records_per_s")
+        document,
+        entry["name"],
+        entry["scopes"],
+        expires=until,
+        records_per_s=entry.get("records_per_s"),
     )
+
+
+def end_after(life_s: float) -> datetime:
+    """When a life that begins now ends. Raises: KeyFileError where no calendar reaches so far."""
+    try:
+        return _now() + timedelta(seconds=life_s)
+    except (OverflowError, ValueError) as error:
+        raise KeyFileError(
+            f"a key cannot live for {life_s:g} s; give it less, or no end"
+        ) from error
 
 
 def _entry(document: dict[str, Any], key_id: str) -> dict[str, Any]:
@@ -123,7 +159,7 @@ def _now() -> datetime:
 
 
 def _written(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds")
+    return time.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _base64url(content: bytes) -> str:

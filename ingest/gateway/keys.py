@@ -11,7 +11,9 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCOPES: Final = ("events", "orders", "accounts", "topups", "tokens", "bulk")
+SCOPES: Final = ("events", "orders", "accounts", "topups", "tokens", "bulk", "mixed")
 ALGORITHMS: Final = ("HS256", "EdDSA")
 API_KEY_PREFIX = "rc_"
 LOOK_EVERY_S = 0.5
 VERSION = 1
+SECRET_BYTES_MIN = 32  # RFC 7518 section 3.2: as long as what HS256 makes of it
+RECORDS_PER_S_MAX = 10**9
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 log = logging.getLogger(__name__)
 
@@ -143,58 +148,110 @@ class KeyRing:
 
 def read_keys(path: Path) -> Keys:
     """Read a key file. Raises: KeyFileError."""
+    return keys_of(read_document(path), path)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A key file's JSON, with both its lists. Raises: KeyFileError."""
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise KeyFileError(
             f"{path}: {error.strerror}; make one with `ratecast keys create --file {path} ...`"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KeyFileError(f"{path}: it is not JSON ({error}); restore it") from error
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise KeyFileError(f'{path}: it is no key file, which has "version": {VERSION}')
+    lists = {name: document.get(name, []) for name in ("api_keys", "signing_keys")}
+    for name, entries in lists.items():
+        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+            raise KeyFileError(f'{path}: "{name}" is no list of objects; mend it')
+    return document | lists
+
+
+def keys_of(document: Mapping[str, Any], path: Path) -> Keys:
+    """The keys of a key file's JSON. path: named in errors. Raises: KeyFileError."""
     try:
-        api = [_api_key(entry) for entry in document.get("api_keys", [])]
-        signing = [_signing_key(entry) for entry in document.get("signing_keys", [])]
+        api = [_api_key(entry) for entry in document["api_keys"]]
+        signing = [_signing_key(entry) for entry in document["signing_keys"]]
     except (KeyError, TypeError, ValueError, AttributeError, jwt.PyJWTError) as error:
-        raise KeyFileError(f"{path}: a key in it is broken ({error!r}); mend it") from error
+        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise KeyFileError(f"{path}: a key in it is broken: {why}; mend it") from error
+    ids = Counter([*(key.id for key in api), *(key.kid for key in signing)])
+    if twice := [id_ for id_, count in ids.items() if count > 1]:
+        raise KeyFileError(f"{path}: key {twice[0]} is there twice; take one of them out")
     return Keys({key.id: key for key in api}, {key.kid: key for key in signing})
 
 
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    text = entry[name]
+    if not isinstance(text, str) or not text or not text.isprintable():
+        raise ValueError(f'"{name}" is {text!r}, expected a text')
+    return text
+
+
 def _api_key(entry: Mapping[str, Any]) -> ApiKey:
-    scopes = frozenset(entry["scopes"])
-    if unknown := scopes - set(SCOPES):
-        raise ValueError(f"no such scope: {', '.join(sorted(unknown))}")
+    id_ = _text(entry, "id")
+    scopes = entry["scopes"]
+    if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+        raise ValueError(f"key {id_}: its scopes are no list of texts")
+    if unknown := set(scopes) - set(SCOPES):
+        raise ValueError(f"key {id_}: no such scope: {', '.join(sorted(unknown))}")
+    if SHA256.fullmatch(_text(entry, "sha256")) is None:
+        raise ValueError(f"key {id_}: sha256 is no hash in 64 lower-case hexadecimal digits")
     per_s = entry.get("records_per_s")
+    if per_s is not None and not (
+        isinstance(per_s, int | float) and per_s is not True and 0 < per_s <= RECORDS_PER_S_MAX
+    ):
+        raise ValueError(f"key {id_}: records_per_s is {per_s!r}, expected a number above 0")
     return ApiKey(
-        entry["id"],
-        entry["name"],
-        scopes,
+        id_,
+        _text(entry, "name"),
+        frozenset(scopes),
         entry["sha256"],
-        _until(entry),
+        until_of(entry),
         Limit(per_s, 2 * per_s) if per_s else None,
     )
 
 
 def _signing_key(entry: Mapping[str, Any]) -> SigningKey:
-    algorithm = entry["alg"]
+    kid, algorithm = _text(entry, "kid"), entry["alg"]
     if algorithm not in ALGORITHMS:
-        raise ValueError(f"key {entry['kid']}: {algorithm} is not one of {', '.join(ALGORITHMS)}")
+        raise ValueError(f"key {kid}: {algorithm} is not one of {', '.join(ALGORITHMS)}")
     # The private part signs, and its public one checks.
     parsed = jwt.PyJWK(dict(entry), algorithm=algorithm).key
+    is_shared = algorithm == "HS256"
+    if is_shared != isinstance(parsed, bytes):
+        raise ValueError(f"key {kid}: a key of type {entry['kty']} is none for {algorithm}")
+    if is_shared and len(parsed) < SECRET_BYTES_MIN:
+        raise ValueError(
+            f"key {kid}: its secret has {len(parsed)} bytes, and HS256 needs {SECRET_BYTES_MIN}; "
+            "`ratecast keys create --signing --algorithm HS256` makes one"
+        )
     return SigningKey(
-        entry["kid"],
+        kid,
         algorithm,
         parsed,
-        entry["kty"] == "oct" or "d" in entry,
-        _until(entry),
+        is_shared or "d" in entry,
+        until_of(entry),
         is_revoked=bool(entry.get("revoked")),
     )
 
 
-def _until(entry: Mapping[str, Any]) -> datetime | None:
-    """When a key ends: at once where it was revoked."""
-    ends = [
-        datetime.fromisoformat(entry[name]) for name in ("revoked", "expires") if entry.get(name)
-    ]
+def until_of(entry: Mapping[str, Any]) -> datetime | None:
+    """When a key ends: at once where it was revoked; None where it does not. Raises: ValueError."""
+    ends = [_time(entry, name) for name in ("revoked", "expires") if entry.get(name)]
     return min(ends) if ends else None
+
+
+def _time(entry: Mapping[str, Any], name: str) -> datetime:
+    """A time of a key, in UTC. Raises: ValueError."""
+    what = f'key {entry.get("id") or entry.get("kid")}: "{name}" is {entry[name]!r}, expected'
+    try:
+        time_ = datetime.fromisoformat(entry[name])
+        if time_.tzinfo is None:
+            raise ValueError(f"{what} a zone as well, such as {entry[name]}Z")
+        return time_.astimezone(UTC)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"{what} a time such as 2026-01-05T12:00:00Z") from error

@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+LOOP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 LINES = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 
 
@@ -53,6 +54,21 @@ class Metrics:
         )
         self.bytes_in_flight = Gauge(
             "ratecast_gateway_in_flight_bytes", "Bytes of bodies in flight.", registry=self.registry
+        )
+        self.connections = Gauge(
+            "ratecast_gateway_connections", "Connections that are open.", registry=self.registry
+        )
+        self.cut = Counter(
+            "ratecast_gateway_connections_cut",
+            "Connections that a bound has ended, by which.",
+            ("why",),
+            registry=self.registry,
+        )
+        self.loop_step_seconds = Histogram(
+            "ratecast_gateway_loop_step_seconds",
+            "Processor time that the event loop took between two looks at it, a few ms apart.",
+            buckets=LOOP_SECONDS,
+            registry=self.registry,
         )
         self.group_lines = Histogram(
             "ratecast_gateway_group_lines",

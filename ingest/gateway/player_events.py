@@ -127,11 +127,11 @@ def _line(bound: Bound, placed_ms: int, binding: Binding, received_ms: int) -> L
     fields = bound.fields
     if placed_ms != bound.time_ms:
         fields = fields | {"time": placed_ms, "device_time": bound.time_ms}
+        fields["received"] = fields.pop("received")  # which every line has last
         if why := read_object(parse_json(_encoded(fields))).malformed:
             why = f"with its clock put right: {why}"
             return _suspended(MALFORMED, why, bound.raw, binding, received_ms)
-    if not binding.holds_at(placed_ms):
-        why = f"{binding.why_over}, and this happened later"
+    if why := binding.why_not_at(placed_ms):
         return _suspended(UNBOUND, why, bound.raw, binding, received_ms)
     return LogLine(binding.account, _encoded(fields), "view")
 

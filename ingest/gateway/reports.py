@@ -6,7 +6,7 @@ for it says its token. What nobody vouches for becomes a suspended line, and is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -43,22 +43,18 @@ def event_lines(headers: Mapping[str, str], body: bytes, received_ms: int) -> li
 
 
 def within_token(adapted: Adapted, binding: Binding) -> Adapted:
-    """What a player's report came to, without what happened after its token had ended."""
-    if not binding.why_over:
-        return adapted
-    why = f"{binding.why_over}, and this happened later"
-    late = [row for row in adapted.rows.usage if not binding.holds_at(row["time"])]
-    suspended = [
-        suspended_row(
-            UNBOUND,
-            why,
-            canonical.encoded_row(row, USAGE_COLUMNS, 0),
-            account=binding.account,
-            time=row["time"],
+    """What a player's report came to, without what happened before or after its token's time."""
+    usage: list[dict[str, Any]] = []
+    suspended: list[dict[str, Any]] = []
+    for row in adapted.rows.usage:
+        why = binding.why_not_at(row["time"])
+        if not why:
+            usage.append(row)
+            continue
+        raw = canonical.encoded_row(row, USAGE_COLUMNS, 0)
+        suspended.append(
+            suspended_row(UNBOUND, why, raw, account=binding.account, time=row["time"])
         )
-        for row in late
-    ]
-    usage = [row for row in adapted.rows.usage if binding.holds_at(row["time"])]
     return adapted._replace(rows=Rows(usage, suspended + adapted.rows.suspended))
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ingest.gateway.keys import API_KEY_PREFIX
 from ingest.gateway.problems import Problem, no_credentials
-from ingest.gateway.tokens import TokenRefused, read_token
+from ingest.gateway.sender_names import SENDER
+from ingest.gateway.tokens import GRACE_S, TokenRefused, read_token
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -60,9 +61,12 @@ Sender = Backend | Viewer | Anonymous
 A_BOX = "the token is a set-top box's, which binds no session; it is good for /v1/bulk"
 
 
-def identify(request: Request, keys: Keys) -> Sender:
-    """Find out who sends. Raises: Problem 401 where an API key is given and not good."""
-    sender = _identify(request, keys, _bearer(request))
+def identify(request: Request, keys: Keys, grace_s: int = GRACE_S) -> Sender:
+    """Find out who sends. grace_s: as `read_token` has it.
+
+    Raises: Problem 401 where an API key is given and not good.
+    """
+    sender = _identify(request, keys, _bearer(request), grace_s)
     if isinstance(sender, Viewer) and not sender.binding.session:
         return Anonymous(address_of(request), A_BOX)
     if isinstance(sender, Backend) and sender.binding and not sender.binding.session:
@@ -78,29 +82,33 @@ def identify_box(request: Request, keys: Keys) -> Sender:
     return _identify(request, keys, _bearer(request) or _password(request))
 
 
-def _identify(request: Request, keys: Keys, bearer: str) -> Sender:
+def _identify(request: Request, keys: Keys, bearer: str, grace_s: int = GRACE_S) -> Sender:
+    """As `identify`, of a box's tokens too. The log lines of the request say who it was."""
     token = request.path_params.get("token") or request.query_params.get("token")
     if bearer.startswith(API_KEY_PREFIX):
         key = keys.api_key(bearer)
         if key is None:
             raise no_credentials("the API key is not known, has expired or was revoked")
-        return Backend(key, read_token_or_none(keys, token))
+        SENDER.set(f"key {key.id}")
+        return Backend(key, read_token_or_none(keys, token, grace_s))
     token = bearer or token
     address = address_of(request)
     if not token:
         return Anonymous(address, "the request carries no token, so nothing binds it to an account")
     try:
-        return Viewer(read_token(keys, token))
+        binding = read_token(keys, token, grace_s)
     except TokenRefused as refused:
         return Anonymous(address, str(refused))
+    SENDER.set(f"token of {binding.kid}")
+    return Viewer(binding)
 
 
-def read_token_or_none(keys: Keys, token: str | None) -> Binding | None:
+def read_token_or_none(keys: Keys, token: str | None, grace_s: int) -> Binding | None:
     """What a token says; None where it is none, or not good."""
     if not token:
         return None
     try:
-        return read_token(keys, token)
+        return read_token(keys, token, grace_s)
     except TokenRefused:
         return None
 
@@ -133,11 +141,15 @@ def _bearer(request: Request) -> str:
 
 
 def address_of(request: Request) -> str:
-    """Where a request comes from, as far as limits are concerned.
+    """Where a request comes from, as far as limits are concerned."""
+    return network_of(request.client.host if request.client else "")
+
+
+def network_of(host: str) -> str:
+    """The address that a host's limits go by.
 
     A whole /64 counts as one address, since any home has that many of version 6.
     """
-    host = request.client.host if request.client else ""
     try:
         address = ip_address(host)
     except ValueError:

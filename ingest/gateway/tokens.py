@@ -27,10 +27,14 @@ LIFE_S_MAX = 7 * 24 * 3600
 LIFE_S = 6 * 3600
 BOX_LIFE_S_MAX = 400 * 24 * 3600
 BOX_LIFE_S = 90 * 24 * 3600
+SECONDS_MAX = 2**33  # the year 2242
+NEVER_MS = -1
 REQUIRED = ("sub", "device")
 SESSION = "session"
 OPTIONAL = ("content", "kind", "quality")
 SKEW_S = 30
+BEFORE_S = 300  # as much as clocks may differ everywhere in the log (spec section 1)
+GRACE_S = 24 * 3600  # for what a device could not send while it was offline
 
 
 class TokenRefused(Exception):  # noqa: N818 - named for what happened
@@ -39,11 +43,10 @@ class TokenRefused(Exception):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a good token says. ends_ms: what happened later is not bound by it.
+    """What a good token says. begins_ms, ends_ms: what happened before or later is not bound by it.
 
     why_over: why the session is over; empty while it goes on.
-
-    issued_ms: when the token was signed; None where it does not say.
+    issued_ms: when the token was signed; None where it does not say. kid: of the key that signed it.
     session: empty in the token of a set-top box, which says itself which sessions it had.
     content, kind, quality: None where the report's own count.
     """
@@ -55,12 +58,18 @@ class Binding:
     kind: str | None
     quality: str | None
     ends_ms: int
+    begins_ms: int
     why_over: str = ""
     issued_ms: int | None = None
+    kid: str = ""
 
-    def holds_at(self, time_ms: int | None) -> bool:
-        """Whether what happened at a time is bound; None where the time is not known."""
-        return not self.why_over or (time_ms is not None and time_ms <= self.ends_ms)
+    def why_not_at(self, time_ms: int) -> str:
+        """Why what happened at a time is not bound; empty where it is."""
+        if time_ms < self.begins_ms and self.begins_ms <= self.ends_ms:
+            return "it happened before the session's token was signed"
+        if time_ms > self.ends_ms:
+            return f"{self.why_over or 'the token has expired'}, and this happened later"
+        return ""
 
 
 def mint(
@@ -89,10 +98,10 @@ def mint(
     return jwt.encode(claims, key.key, key.algorithm, headers={"kid": key.kid})
 
 
-def read_token(keys: Keys, token: str) -> Binding:
+def read_token(keys: Keys, token: str, grace_s: int = GRACE_S) -> Binding:
     """Check a token. One that was good and has ended is still known, with `why_over` set.
 
-    Raises: TokenRefused.
+    grace_s: for how long after its end anything is bound by it. Raises: TokenRefused.
     """
     if len(token) > TOKEN_CHARACTERS_MAX:
         raise TokenRefused(f"the token is longer than {TOKEN_CHARACTERS_MAX} characters")
@@ -110,18 +119,28 @@ def read_token(keys: Keys, token: str) -> Binding:
             leeway=SKEW_S,
             options={"require": ["exp", "aud", *REQUIRED], "verify_exp": False},
         )
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
         # The class says enough, and can hold nothing of the token.
         raise TokenRefused(f"the token is not good ({type(error).__name__})") from error
-    binding = _binding(claims)
+    return _bound_now(replace(_binding(claims), kid=key.kid), key, grace_s)
+
+
+def _bound_now(binding: Binding, key: SigningKey, grace_s: int) -> Binding:
+    """What a token binds at this moment, by its own end and that of the key that signed it."""
     if key.is_revoked:
-        return replace(binding, ends_ms=0, why_over="the key that signed the token was revoked")
+        return replace(binding, ends_ms=NEVER_MS, why_over="the key that signed it was revoked")
+    now_ms = int(time.time() * 1000)
+    why_over = ""
+    if binding.ends_ms + SKEW_S * 1000 <= now_ms:
+        why_over = "the token has expired"
     if key.until is not None and has_ended(key.until):
         ends_ms = min(binding.ends_ms, int(key.until.timestamp()) * 1000)
-        return replace(binding, ends_ms=ends_ms, why_over="the token's signing key has ended")
-    if claims["exp"] + SKEW_S <= time.time():
-        return replace(binding, why_over="the token has expired")
-    return binding
+        binding = replace(binding, ends_ms=ends_ms)
+        why_over = "the token's signing key has ended"
+    if why_over and binding.ends_ms + grace_s * 1000 < now_ms:
+        why_over += f" more than {grace_s} s ago, after which nothing is taken by it"
+        binding = replace(binding, ends_ms=NEVER_MS)
+    return replace(binding, why_over=why_over)
 
 
 def _checking(key: SigningKey) -> Any:
@@ -136,15 +155,21 @@ def _binding(claims: Mapping[str, Any]) -> Binding:
     for text in texts:
         if not isinstance(text, str) or not 0 < len(text) <= TEXT_CHARACTERS_MAX:
             raise TokenRefused(f"a claim is no text of 1 to {TEXT_CHARACTERS_MAX} characters")
-    if type(claims["exp"]) is not int:
+    exp_s, iat_s = claims["exp"], claims.get("iat")
+    if type(exp_s) is not int or not 0 <= exp_s < SECONDS_MAX:
         raise TokenRefused("its expiry is no whole number of seconds")
+    if iat_s is not None and (type(iat_s) is not int or not 0 <= iat_s < SECONDS_MAX):
+        raise TokenRefused("iat is no whole number of seconds")
+    session = claims.get(SESSION, "")
+    begins_s = exp_s - (LIFE_S_MAX if session else BOX_LIFE_S_MAX) if iat_s is None else iat_s
     return Binding(
         claims["sub"],
         claims["device"],
-        claims.get(SESSION, ""),
+        session,
         claims.get("content"),
         claims.get("kind"),
         claims.get("quality"),
-        claims["exp"] * 1000,
-        issued_ms=int(claims["iat"]) * 1000 if "iat" in claims else None,
+        ends_ms=exp_s * 1000,
+        begins_ms=(begins_s - BEFORE_S) * 1000,
+        issued_ms=None if iat_s is None else iat_s * 1000,
     )

@@ -91,11 +91,26 @@ def new_token(running: RunningGateway, account: str, **fields: Any) -> dict[str,
     return answer.json()  # type: ignore[no-any-return]
 
 
-def old_token(running: RunningGateway, account: str, expired_s: int = 3600) -> str:
+def earlier_token(
+    running: RunningGateway, account: str, session: str = "", *, since_s: int = 3 * 3600
+) -> dict[str, Any]:
+    """A token that was signed so long ago, as `new_token` gives it."""
+    signer = read_keys(running.keys).signer()
+    assert signer is not None
+    session = session or f"s-{account}"
+    now_s = int(time.time())
+    token = mint(signer, account, "tv", session, expires_s=now_s + 3600, issued_s=now_s - since_s)
+    return {"token": token, "session": session, "report_path": f"/v1/cmcd/{token}"}
+
+
+def old_token(
+    running: RunningGateway, account: str, expired_s: int = 3600, life_s: int = 6 * 3600
+) -> str:
     """A token that expired so many seconds ago."""
     signer = read_keys(running.keys).signer()
     assert signer is not None
-    return mint(signer, account, "tv", "s-old", expires_s=int(time.time()) - expired_s)
+    ended_s = int(time.time()) - expired_s
+    return mint(signer, account, "tv", "s-old", expires_s=ended_s, issued_s=ended_s - life_s)
 
 
 # --- what back ends send ------------------------------------------------------------------------
@@ -161,6 +176,38 @@ def test_a_sender_does_not_say_when_it_was_received(gateway: RunningGateway, for
         assert client.post("/v1/events", json=body, headers=BODIES[form][0]).status_code == 202
     (line,) = logged(gateway, account=who)
     assert line["received"] <= time.time() * 1000
+
+
+def test_the_records_of_a_request_are_logged_in_the_order_of_their_times(
+    gateway: RunningGateway,
+) -> None:
+    """For each session, among its own places; what happens to an account stays where it was put."""
+    now_ms = int(time.time() * 1000)
+    sent = [
+        view("swapped", time=now_ms - 9000),
+        view("swapped", time=now_ms - 1000, session="other"),
+        view("swapped", time=now_ms - 5000),
+        {"type": "account.open", "account": "swapped", "plan": "p", "time": now_ms - 6000},
+        view("swapped", time=now_ms - 7000),
+        view("swapped", time=now_ms - 8000, session="other"),
+        view("swapped", time=now_ms - 3000, state="stopped"),
+    ]
+    token = earlier_token(gateway, "swapped too")["token"]
+    with gateway.client() as client:
+        assert client.post("/v1/events", json=sent).json() == {"accepted": 7, "suspended": 0}
+    assert send_with(gateway, "query", token, sent[:1] + sent[2:3] + sent[4:5]).status_code == 202
+    lines = logged(gateway, account="swapped")
+    assert [(line.get("session", ""), now_ms - line["time"]) for line in lines] == [
+        ("s1", 9000),
+        ("other", 8000),
+        ("s1", 7000),
+        ("", 6000),
+        ("s1", 5000),
+        ("other", 1000),
+        ("s1", 3000),
+    ]
+    lines = logged(gateway, account="swapped too")
+    assert [now_ms - line["time"] for line in lines] == [9000, 7000, 5000]
 
 
 def test_received_ascends_through_the_log(gateway: RunningGateway) -> None:
@@ -275,6 +322,36 @@ def test_a_key_may_do_what_its_scopes_say_and_no_more(gateway: RunningGateway) -
     assert len(logged(gateway, account="scoped")) == 1
 
 
+def test_other_records_than_views_go_to_their_own_routes(gateway: RunningGateway) -> None:
+    """What a proxy asks a client certificate for is not to be had without one at /v1/events."""
+    with changed_keys(gateway.keys) as keys:
+        middleware = create_api_key(keys, "middleware", ["events", "orders", "accounts", "topups"])
+    time.sleep(LOOK_S)
+    now_ms = int(time.time() * 1000)
+    said = {"time": now_ms, "account": "certified", "id": "1"}
+    others = [
+        {"type": "order.purchase", "offer": "cup", **said},
+        {"type": "account.open", "plan": "basic", **said},
+        {"type": "account.adjust", "amount": "5", **said},
+        {"type": "balance.topup", "amount": "5", **said},
+        {"type": "balance.refund", "amount": "5", **said},
+        {"type": "clock", **said},
+    ]
+    event = cloud_event("certified") | {"type": "tv.ratecast.balance.topup", "data": others[3]}
+    with gateway.client(middleware) as client:
+        for record in others:
+            answer = client.post("/v1/events", json=[view("certified"), record])
+            assert answer.status_code == 403, record
+            assert "needs mixed" in answer.json()["detail"]
+        headers = {"Content-Type": "application/cloudevents+json"}
+        assert client.post("/v1/events", json=event, headers=headers).status_code == 403
+        assert client.post("/v1/orders", json=others[0]).status_code == 202
+    with gateway.client() as client:
+        assert client.post("/v1/events", json=others[3]).status_code == 202
+    types = [line["type"] for line in logged(gateway, account="certified")]
+    assert types == ["order.purchase", "balance.topup"]
+
+
 def test_keys_rotate_and_end_without_a_restart(gateway: RunningGateway) -> None:
     with changed_keys(gateway.keys) as keys:
         first = create_api_key(keys, "rotating", ["events"])
@@ -355,6 +432,62 @@ def test_a_session_that_is_over_takes_what_happened_before_and_no_more(
     taken, refused = logged(gateway, account="late")
     assert (taken["type"], taken["time"]) == ("view", now_ms - 7_200_000)
     assert (refused["type"], refused["reason"]) == ("ingest.suspended", "unbound")
+
+
+DAY_S = 24 * 3600
+
+
+@pytest.mark.parametrize("how", ["events", "cmcd"])
+def test_a_token_binds_nothing_before_it_was_signed_and_nothing_long_after_its_end(
+    gateway: RunningGateway, how: str
+) -> None:
+    """One that expired 20 days ago made charges, and for times before there was any token."""
+    now_ms = int(time.time() * 1000)
+    headers = {"Ratecast-Sent": str(now_ms)}
+    cases = {
+        "long over": (old_token(gateway, f"{how} long over", 20 * DAY_S), -20 * DAY_S - 3600, 410),
+        "in the grace": (old_token(gateway, f"{how} in the grace", 23 * 3600), -24 * 3600, 410),
+        "before": (earlier_token(gateway, f"{how} before", "s-old")["token"], -4 * 3600, 200),
+        "within": (earlier_token(gateway, f"{how} within", "s-old")["token"], -2 * 3600, 200),
+    }
+    for who, (token, at_s, status) in cases.items():
+        at_ms = now_ms + at_s * 1000
+        with gateway.client("") as client:
+            if how == "events":
+                path, sent = f"/v1/events?token={token}", json.dumps(view(time=at_ms))
+                answer = client.post(path, content=sent, headers=JSON | headers)
+            else:
+                sent = reports("s-old", at_ms, 1)[0]
+                answer = client.post(f"/v1/cmcd/{token}", content=sent, headers=CMCD | headers)
+        assert (answer.status_code == 410) == (status == 410), who
+        (line,) = logged(gateway, account=f"{how} {who}")
+        is_taken = who in ("in the grace", "within")
+        assert (line["type"] == "view") == is_taken, (who, line)
+
+
+def test_what_the_gateway_has_suspended_only_the_gateway_says(gateway: RunningGateway) -> None:
+    """A suspended line is believed about its reason, its account and its bytes."""
+    raw = base64.b64encode(b"x").decode()
+    forged = {
+        "type": "ingest.suspended",
+        "reason": "malformed",
+        "detail": "forged",
+        "raw": raw,
+        "account": "victim",
+        "time": 1,
+    }
+    token = new_token(gateway, "forger")["token"]
+    escaped = json.dumps(forged).replace("ingest.", "ingest\\u002e")
+    for body in (json.dumps(forged), json.dumps([view("x"), forged]), escaped):
+        for credentials in (token, gateway.key):
+            with gateway.client(credentials) as client:
+                answer = client.post("/v1/events", content=body, headers=JSON)
+            assert answer.status_code == 202, answer.text
+            assert answer.json()["suspended"] == 1
+    assert logged(gateway, account="victim") == []
+    kept = [line for line in gateway.lines() if b"forged" in base64.b64decode(line.get("raw", ""))]
+    assert len(kept) == 6
+    assert all("the gateway's own" in line["detail"] or "alone" in line["detail"] for line in kept)
 
 
 def test_a_revoked_signing_key_vouches_for_nothing(gateway: RunningGateway) -> None:
@@ -531,7 +664,7 @@ def test_a_players_reports_become_views_of_whom_the_token_names(
     gateway: RunningGateway, media: str
 ) -> None:
     who = f"cmcd-{media[:4]}"
-    asked = new_token(gateway, who)
+    asked = earlier_token(gateway, who)
     lines = reports(asked["session"], int(time.time() * 1000) - 200_000)
     headers = {"Content-Type": media}
     with gateway.client("") as client:
@@ -590,7 +723,7 @@ def test_a_queue_of_a_device_with_a_wrong_clock_lands_where_it_happened(
 ) -> None:
     """Two and a half minutes, watched two hours ago, sent after an outage from a clock that is off."""
     who = f"queue-{off_ms}"
-    asked = new_token(gateway, who)
+    asked = earlier_token(gateway, who)
     now_ms = int(time.time() * 1000)
     began_ms = now_ms - 2 * HOUR_MS
     lines = reports(asked["session"], began_ms + off_ms)
@@ -609,7 +742,7 @@ def test_a_queue_of_a_device_with_a_wrong_clock_lands_where_it_happened(
 
 
 def test_the_edge_passes_on_when_a_report_was_sent(gateway: RunningGateway) -> None:
-    asked = new_token(gateway, "mirrored-late")
+    asked = earlier_token(gateway, "mirrored-late")
     now_ms = int(time.time() * 1000)
     first, *_ = reports(asked["session"], now_ms + HOUR_MS)
     headers = {"CMCD-Session": first, "Ratecast-Sent": str(now_ms + 2 * HOUR_MS)}
@@ -623,7 +756,7 @@ def test_the_edge_passes_on_when_a_report_was_sent(gateway: RunningGateway) -> N
 def test_a_players_own_records_are_moved_by_what_its_clock_is_off_by(
     gateway: RunningGateway,
 ) -> None:
-    token = new_token(gateway, "own-clock")["token"]
+    token = earlier_token(gateway, "own-clock")["token"]
     now_ms = int(time.time() * 1000)
     off_ms = -3 * HOUR_MS
     said = [view(time=now_ms - HOUR_MS + off_ms + at) for at in (0, 30_000)]
@@ -651,7 +784,7 @@ def test_without_a_sent_time_a_clock_that_must_be_wrong_is_put_right(
     times = [line["time"] for line in logged(gateway, account=who)]
     assert abs(times[0] - now_ms) < 2000
     assert [at - times[0] for at in times] == [0, 10_000, 20_000]
-    late = new_token(gateway, f"late {clock_ms}")["token"]
+    late = earlier_token(gateway, f"late {clock_ms}")["token"]
     assert send_with(gateway, "query", late, view(time=now_ms - HOUR_MS)).status_code == 202
     (line,) = logged(gateway, account=f"late {clock_ms}")
     assert line["time"] == now_ms - HOUR_MS

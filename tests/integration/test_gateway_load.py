@@ -64,22 +64,24 @@ async def keep_sending(
 
 
 async def load_then(
-    running: RunningGateway, seconds: float, number: int, senders: int = 8
+    running: RunningGateway, records: int, number: int, senders: int = 8
 ) -> dict[str, int]:
-    """Send from several senders for a while, then send the process a signal.
+    """Send from several senders until so many records are acknowledged, then signal the process.
 
     Returns how many records of each sender were acknowledged.
     """
     answered: dict[str, int] = {}
     until = asyncio.Event()
     tasks = [
-        asyncio.create_task(keep_sending(running, f"{seconds}-{each}", until, answered))
+        asyncio.create_task(keep_sending(running, f"{records}-{each}", until, answered))
         for each in range(senders)
     ]
-    await asyncio.sleep(seconds)
+    while sum(answered.values()) < records:
+        await asyncio.sleep(0.01)
     running.process.send_signal(number)
-    await asyncio.sleep(0.3)
-    until.set()
+    if number == signal.SIGTERM:
+        await asyncio.sleep(0.3)  # some more come while it stops
+        until.set()
     await asyncio.gather(*tasks)
     return answered
 
@@ -97,10 +99,10 @@ def missing(running: RunningGateway, answered: dict[str, int]) -> list[tuple[str
 
 def test_whatever_was_acknowledged_survives_kills(tmp_path: Path) -> None:
     answered: dict[str, int] = {}
-    for seconds in (0.35, 0.5, 0.7):
+    for records in (100, 150, 200):
         running = RunningGateway(tmp_path, "--segment", "20000")
         assert running.url, running.said
-        answered |= asyncio.run(load_then(running, seconds, signal.SIGKILL))
+        answered |= asyncio.run(load_then(running, records, signal.SIGKILL))
         assert running.wait() == -signal.SIGKILL
         assert missing(running, answered) == []
     assert sum(answered.values()) > 300
@@ -121,7 +123,7 @@ def test_whatever_was_acknowledged_survives_kills(tmp_path: Path) -> None:
 
 def test_a_graceful_stop_answers_what_was_taken(tmp_path: Path) -> None:
     running = RunningGateway(tmp_path)
-    answered = asyncio.run(load_then(running, 0.5, signal.SIGTERM))
+    answered = asyncio.run(load_then(running, 100, signal.SIGTERM))
     assert running.wait() == 0
     assert missing(running, answered) == []
     assert "Stopped; what was taken is in the log." in running.said

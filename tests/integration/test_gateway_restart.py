@@ -25,7 +25,10 @@ def token_of(running: RunningGateway, account: str, expires_in_s: int = 600) -> 
     signer = read_keys(running.keys).signer()
     assert signer is not None
     ends_s = int(time.time()) + expires_in_s
-    return mint(signer, account, "tv", "s1", expires_s=ends_s, more={"kind": "vod"})
+    more = {"kind": "vod"}
+    return mint(
+        signer, account, "tv", "s1", expires_s=ends_s, issued_s=ends_s - 6 * 3600, more=more
+    )
 
 
 def session(began_ms: int) -> list[str]:

@@ -104,6 +104,28 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
     help="Requests in flight at once; more is answered 429.",
 )
 @click.option(
+    "--connections-max",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Connections at once; more is answered 429 and closed.",
+)
+@click.option(
+    "--address-connections",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Connections at once from one address that is no --proxy.",
+)
+@click.option(
+    "--token-grace",
+    type=click.IntRange(0, 35 * 24 * 3600),
+    default=24 * 3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long after a token's end reports of what happened before it are still taken.",
+)
+@click.option(
     "--segment",
     type=click.IntRange(min=1),
     default=256 * 2**20,
@@ -160,9 +182,11 @@ def gateway(
     from pathlib import Path
 
     from ingest.gateway.app import build_app
+    from ingest.gateway.connections import Connections
     from ingest.gateway.intake import Intake
     from ingest.gateway.keys import KeyRing
     from ingest.gateway.metrics import Metrics
+    from ingest.gateway.sender_names import FORMAT, WithSender
     from ingest.gateway.server import serve
     from ingest.gateway.viewing import compile_readers
     from rating.runtime.kafka_reach import reached
@@ -172,7 +196,9 @@ def gateway(
     # A folder that is named goes before a broker that only the environment names.
     access = reached(kafka, kafka_config) if kafka and not folder else None
     host, port = listen
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    says = logging.StreamHandler(sys.stderr)
+    says.addFilter(WithSender())
+    logging.basicConfig(handlers=[says], level=logging.INFO, format=FORMAT)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # what matters of it we say ourselves
     metrics = Metrics()
     log = chosen_log(folder, access, topic, segment, metrics, is_packed=not asked["unpacked"])
@@ -186,7 +212,9 @@ def gateway(
         host,
         port,
         said=lambda url: click.echo(f"Listening on {url}; the log is {where}.", err=True),
-        proxies=proxies,
+        connections=Connections(
+            metrics, asked["connections_max"], asked["address_connections"], proxies
+        ),
     )
     click.echo("Stopped; what was taken is in the log.", err=True)
 
@@ -213,11 +241,13 @@ def boxes_of(folder: str | None, events: str | None) -> tuple[BoxFolder | None, 
 
 def parts_of(intake: Intake, box_folder: BoxFolder | None) -> list[Part]:
     """What is open while the gateway serves, in this order."""
+    from ingest.gateway.loop_steps import LoopSteps
     from ingest.gateway.recall import Recall
 
     boxes = [] if box_folder is None else [box_folder]
     memory = None if box_folder is None else box_folder.memory
-    return [intake.log, *boxes, Recall(intake.log, intake.traces, intake.repeats, memory)]
+    recall = Recall(intake.log, intake.traces, intake.repeats, memory)
+    return [intake.log, *boxes, recall, LoopSteps(intake.metrics)]
 
 
 def options_of(asked: Mapping[str, Any]) -> Options:
@@ -237,6 +267,7 @@ def options_of(asked: Mapping[str, Any]) -> Options:
         origins=asked["origins"],
         access_log=asked["access_log"],
         cmcd=CmcdOptions(rungs(asked["ladder"] or ""), asked["kind"]),
+        token_grace_s=asked["token_grace"],
     )
 
 

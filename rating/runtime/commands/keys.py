@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 DEFAULT_FILE = "keys.json"
-SCOPE_NAMES = ("events", "orders", "accounts", "topups", "tokens", "bulk")
+SCOPE_NAMES = ("events", "orders", "accounts", "topups", "tokens", "bulk", "mixed")
 
 
 def file_option(function: Any) -> Any:
@@ -70,20 +70,24 @@ def create(
     ratecast keys create --name middleware --scope orders --scope tokens
     ratecast keys create --signing --algorithm HS256
     """
-    from datetime import UTC, datetime, timedelta
     from pathlib import Path
 
-    from ingest.gateway.key_file import changed_keys, create_api_key, create_signing_key
+    from ingest.gateway.key_file import (
+        changed_keys,
+        create_api_key,
+        create_signing_key,
+        end_after,
+    )
 
     if signing == bool(name):
         raise click.UsageError("give --name and --scope for an API key, or --signing")
     if not signing and not scopes:
         raise click.UsageError(f"give at least one --scope of {', '.join(SCOPE_NAMES)}")
+    expires = end_after(days * 24 * 3600) if days else None
     with changed_keys(Path(path)) as document:
         if signing:
-            click.echo(create_signing_key(document, algorithm))
+            click.echo(create_signing_key(document, algorithm, expires=expires))
             return
-        expires = datetime.now(UTC) + timedelta(days=days) if days else None
         assert name is not None
         click.echo(create_api_key(document, name, scopes, expires=expires, records_per_s=limit))
     click.echo("This is the only time that the key is shown.", err=True)
@@ -97,14 +101,13 @@ def list_keys(path: str) -> None:
     \b
     ratecast keys list
     """
-    import json
     from pathlib import Path
 
-    from ingest.gateway.keys import read_keys
+    from ingest.gateway.keys import keys_of, read_document
     from rating.runtime.figures import columns
 
-    read_keys(Path(path))
-    document = json.loads(Path(path).read_bytes())
+    document = read_document(Path(path))
+    keys_of(document, Path(path))
     rows = []
     for entry in [*document["api_keys"], *document["signing_keys"]]:
         what = entry.get("name") or f"signs tokens, {entry['alg']}"
@@ -130,7 +133,7 @@ def revoke(path: str, key_id: str) -> None:
     from ingest.gateway.key_file import changed_keys
     from ingest.gateway.key_file import revoke as revoke_key
 
-    with changed_keys(Path(path)) as document:
+    with changed_keys(Path(path), begins=False) as document:
         revoke_key(document, key_id)
     click.echo(f"{key_id} is revoked.", err=True)
 
@@ -157,7 +160,7 @@ def rotate(path: str, overlap: float, key_id: str) -> None:
     from ingest.gateway.key_file import changed_keys
     from ingest.gateway.key_file import rotate as rotate_key
 
-    with changed_keys(Path(path)) as document:
+    with changed_keys(Path(path), begins=False) as document:
         click.echo(rotate_key(document, key_id, overlap * 3600))
     click.echo(f"{key_id} ends in {overlap:g} hours.", err=True)
 
@@ -205,7 +208,7 @@ def token(
         raise click.UsageError("a box says itself what it plays: give --box without these")
     usual_s, life_s_max = (BOX_LIFE_S, BOX_LIFE_S_MAX) if box else (LIFE_S, LIFE_S_MAX)
     life_s = usual_s if hours is None else hours * 3600
-    if life_s > life_s_max:
+    if not life_s <= life_s_max:  # nor where it is no number
         raise click.UsageError(f"--hours {hours:g}: at most {life_s_max // 3600}")
 
     signer = read_keys(Path(path)).signer()
