@@ -273,7 +273,8 @@ EVENTS: JsonObject = {
         "summary": "Usage records: native JSON, JSON lines, or CloudEvents by content type",
         "description": (
             "A back end sends with an API key of the scope `events`, a player with its session's "
-            "token. Records are taken whole: one that is malformed is logged and suspended."
+            "token. It takes views only, unless the key has the scope `mixed` as well. Records are "
+            "taken whole: one that is malformed is logged and suspended."
         ),
         "security": [{"api_key": []}, {"session_token": []}],
         "parameters": [SENT],
