@@ -109,13 +109,13 @@ class FolderLog:
         return self._broken or (self._failure if has_failed else "")
 
     async def _hand_over(self, lines: list[LogLine]) -> Awaitable[None]:
-        content = b"".join([part for each in lines for part in (each.line, b"\n")])
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._write, content)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._write, lines)
 
-    def _write(self, content: bytes) -> None:
+    def _write(self, lines: list[LogLine]) -> None:
         """Append to the newest segment and sync it. Raises: LogUnavailable."""
         if self._broken:
             raise LogUnavailable(self._broken)
+        content = b"".join([part for each in lines for part in (each.line, b"\n")])
         try:
             self._go_on_named()
             if self._segment.size_bytes >= self._segment_bytes_max:

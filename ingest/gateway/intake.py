@@ -45,6 +45,7 @@ NOBODY = "anonymous"
 BYTES_OF_RECORD = 4096  # a body counts for as many records as it has of these, if it has fewer
 INLINE_BYTES_MAX = 8 * 2**10  # a body that is read on the event loop, if it has few values
 INLINE_VALUES_MAX = 300
+INLINE_LINES_MAX = 2000  # whose `received` is set on the event loop
 THREADS = 2
 
 Result = TypeVar("Result")
@@ -90,6 +91,7 @@ class Intake:
         self._buckets = Buckets()
         self._threads = ThreadPoolExecutor(THREADS, "gateway-bodies")
         self._turns = Turns()
+        self._order = asyncio.Lock()
 
     def let_pass(self, request: Request, sender: Sender) -> None:
         """Hold back a sender that sent too much lately, before its body is read.
@@ -183,15 +185,28 @@ class Intake:
         self.pay(request, sender, len(lines))
         if not lines:
             return received_ms
-        now_ms = self.log.received_ms()
         try:
-            await self.log.append(received_at(lines, received_ms, now_ms))
+            if len(lines) <= INLINE_LINES_MAX and not self._order.locked():
+                now_ms = self.log.received_ms()
+                await self.log.append(received_at(lines, received_ms, now_ms))
+            else:
+                now_ms = await self._append_many(lines, received_ms)
         except LogUnavailable as failure:
             raise retry_later(
                 "no-log", f"{failure}; send it again, which is harmless", 2, 503
             ) from failure
         for type_, number in Counter(line.type for line in lines).most_common(RECORD_TYPES_COUNTED):
             self.metrics.lines.labels(type_ if type_ in COUNTED else "other").inc(number)
+        return now_ms
+
+    async def _append_many(self, lines: Sequence[LogLine], received_ms: int) -> int:
+        """As `append`, where it takes long to set `received`: what comes meanwhile comes behind."""
+        async with self._order:
+            now_ms = self.log.received_ms()
+            stamped = await asyncio.to_thread(received_at, lines, received_ms, now_ms)
+            appended = asyncio.ensure_future(self.log.append(stamped))
+            await asyncio.sleep(0)  # now they have their place
+        await appended
         return now_ms
 
     def _limits_of(self, sender: Sender) -> list[tuple[str, Limit]]:

@@ -384,6 +384,23 @@ def test_a_key_file_that_is_broken_changes_nothing(gateway: RunningGateway) -> N
     assert "the keys of before stay in force" in gateway.said
 
 
+def test_every_line_about_a_request_names_its_key_and_never_shows_it(
+    gateway: RunningGateway,
+) -> None:
+    token = new_token(gateway, "named-in-log")["token"]
+    key_id = gateway.key.split("_")[1]
+    with gateway.client() as client:
+        client.post("/v1/orders", content="{", headers=JSON)
+    assert send_with(gateway, "query", token, view()).status_code == 202
+    with gateway.client("rc_00000000_x") as client:
+        client.post("/v1/topups", json={})
+    said = gateway.said.splitlines()
+    kid = jwt.get_unverified_header(token)["kid"]
+    assert any(f"[key {key_id}]" in line and "POST orders 400" in line for line in said)
+    assert any(f"[token of {kid}]" in line and "POST events 202" in line for line in said)
+    assert any("[-]" in line and "POST topups 401" in line for line in said)
+
+
 # --- what players send --------------------------------------------------------------------------
 
 

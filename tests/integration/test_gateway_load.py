@@ -76,7 +76,7 @@ async def load_then(
         asyncio.create_task(keep_sending(running, f"{records}-{each}", until, answered))
         for each in range(senders)
     ]
-    while sum(answered.values()) < records:
+    while sum(answered.values()) < records:  # noqa: ASYNC110 - it is told by many senders
         await asyncio.sleep(0.01)
     running.process.send_signal(number)
     if number == signal.SIGTERM:

@@ -88,6 +88,49 @@ def test_a_players_viewing_is_charged_while_it_goes_on(tmp_path: Path) -> None:
     assert all(law["holds"] for law in summary["laws"])
 
 
+MINUTES = """
+[book]
+id = "minutes"
+currency = "EUR"
+timezone = "UTC"
+default_plan = "p"
+[[plans]]
+id = "p"
+mode = "postpaid"
+[[plans.rules]]
+id = "r"
+price = { model = "per_unit", amount = "1.00", unit = "minute" }
+"""
+
+
+def test_two_heartbeats_that_changed_places_in_an_upload_are_both_charged(tmp_path: Path) -> None:
+    """Logged as they came, two minutes of three would be out of order, and free."""
+    running = RunningGateway(tmp_path)
+    began_ms = int(time.time() * 1000) - 200_000
+    said = {"type": "view", "account": "a", "device": "d", "session": "s", "content": "c"}
+    views = [
+        {**said, "kind": "channel", "time": began_ms + 60_000 * minute, "state": state}
+        for minute, state in ((0, "playing"), (2, "playing"), (1, "playing"), (3, "stopped"))
+    ]
+    with running.client() as client:
+        assert client.post("/v1/events", json=views).status_code == 202
+    assert running.stop() == 0
+    (tmp_path / "book.toml").write_text(MINUTES)
+    done = subprocess.run(
+        [
+            *(*COMMAND, "rate", "--tariffs", str(tmp_path / "book.toml"), "--json", "--close"),
+            *("--store", str(tmp_path / "bills.db"), str(running.log_folder)),
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.returncode == 0
+    with closing(sqlite3.connect(tmp_path / "bills.db")) as store:
+        assert store.execute("SELECT sum(total) FROM charges").fetchone() == (3_000_000,)
+
+
 def test_a_players_viewing_is_charged_by_a_worker_on_kafka(
     tmp_path: Path, kafka_address: str
 ) -> None:
