@@ -95,6 +95,7 @@ class Intake:
         self._threads = ThreadPoolExecutor(THREADS, "gateway-bodies")
         self._turns = Turns()
         self._order = asyncio.Lock()
+        self._appended_ms = 0  # the `received` of what was appended last
 
     def let_pass(self, request: Request, sender: Sender) -> None:
         """Hold back a sender that sent too much lately, before its body is read.
@@ -182,35 +183,35 @@ class Intake:
     ) -> int:
         """Return once the lines are in the log: their `received`, in ms.
 
-        received_ms: what the lines were made with. It is set anew where time has gone by since, so
-        that it ascends through the log. Raises: Problem 503.
+        received_ms: what the lines were made with. It is set anew where later ones were appended in
+        the meantime, so that it ascends through the log. Raises: Problem 503.
         """
         self.pay(request, sender, len(lines))
         if not lines:
             return received_ms
         try:
             if len(lines) <= INLINE_LINES_MAX and not self._order.locked():
-                now_ms = self.log.received_ms()
-                await self.log.append(received_at(lines, received_ms, now_ms))
+                ms = self._appended_ms = max(received_ms, self._appended_ms)
+                await self.log.append(received_at(lines, received_ms, ms))
             else:
-                now_ms = await self._append_many(lines, received_ms)
+                ms = await self._append_many(lines, received_ms)
         except LogUnavailable as failure:
             raise retry_later(
                 "no-log", f"{failure}; send it again, which is harmless", 2, 503
             ) from failure
         for type_, number in Counter(line.type for line in lines).most_common(RECORD_TYPES_COUNTED):
             self.metrics.lines.labels(type_ if type_ in COUNTED else "other").inc(number)
-        return now_ms
+        return ms
 
     async def _append_many(self, lines: Sequence[LogLine], received_ms: int) -> int:
         """As `append`, where it takes long to set `received`: what comes meanwhile comes behind."""
         async with self._order:
-            now_ms = self.log.received_ms()
-            stamped = await asyncio.to_thread(received_at, lines, received_ms, now_ms)
+            ms = self._appended_ms = max(received_ms, self._appended_ms)
+            stamped = await asyncio.to_thread(received_at, lines, received_ms, ms)
             appended = asyncio.ensure_future(self.log.append(stamped))
             await asyncio.sleep(0)  # now they have their place
         await appended
-        return now_ms
+        return ms
 
     def _limits_of(self, sender: Sender) -> list[tuple[str, Limit]]:
         if isinstance(sender, Backend):

@@ -197,7 +197,7 @@ REFUSALS = {
     "400": "The body cannot be read.",
     "401": "Credentials are missing, or not known.",
     "403": "The key lacks the scope.",
-    "404": "This gateway does not take it.",
+    "404": "This gateway does not take it, or the path holds a control character.",
     "408": "The body came too slowly.",
     "410": "The session is over: stop reporting. What happened before its end is in the log.",
     "413": "The body is too large.",
@@ -335,7 +335,7 @@ def cmcd_route(operation: str, parameters: list[JsonObject]) -> JsonObject:
             "requestBody": CMCD_BODY,
             "responses": {
                 **NO_CONTENT,
-                **refusals("400", "401", "408", "410", "413", "415", "429", "503"),
+                **refusals("400", "401", "404", "408", "410", "413", "415", "429", "503"),
             },
         },
         "get": mirrored(
