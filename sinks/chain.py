@@ -277,9 +277,10 @@ def _row_changes(
         pl.concat_str([_netstring(name, schema) for name in schema]).alias("row"),
     ).cast(pl.Binary)
     sha256 = hashlib.sha256
+    keys, whole = texts["key"].to_list(), texts["row"].to_list()
     return [
-        (first + sha256(named).digest()[: KEY_BYTES - 1], sha256(whole).digest()[:ROW_BYTES])
-        for named, whole in texts.iter_rows()
+        (first + sha256(key).digest()[: KEY_BYTES - 1], sha256(row).digest()[:ROW_BYTES])
+        for key, row in zip(keys, whole, strict=True)
     ]
 
 

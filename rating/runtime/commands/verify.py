@@ -70,7 +70,7 @@ def verify(store: str, kept: tuple[str, ...], logs: tuple[str, ...], as_json: bo
         older = f", {found.older:,} older rows were not read" if found.older else ""
         logs_said = f" and {same_logs:,} logs" if logs else ""
         checked = f"{found.links:,} links, {found.rows:,} rows{logs_said} were checked{older}"
-        verdict = "all is as it was committed" if not wrong else f"{len(wrong):,} things are wrong"
+        verdict = f"not as committed: {len(wrong):,}" if wrong else "all is as it was committed"
         click.echo(f"{checked}: {verdict}", err=True)
         for head in found.heads:
             click.echo(str(head))
