@@ -258,14 +258,17 @@ class _Loading:
 
 
 def _put(rows: NDArray[np.void], slots: NDArray[np.int32], columns: Columns) -> None:
-    """Write columns as rows into their slots, block by block; what is not stored becomes 0."""
-    block = np.zeros(min(BLOCK_ROWS, len(slots)), rows.dtype)
+    """Write columns as rows into their slots, block by block; what is not stored stays 0."""
+    in_order = len(slots) > 0 and bool((np.diff(slots) == 1).all())  # as in a page
+    block = np.zeros(0 if in_order else min(BLOCK_ROWS, len(slots)), rows.dtype)
     whole = unfielded(rows.dtype)
     for first in range(0, len(slots), BLOCK_ROWS):
         part = slots[first : first + BLOCK_ROWS]
+        target = rows[part[0] : part[-1] + 1] if in_order else block[: len(part)]
         for field, values in columns.items():
-            block[field][: len(part)] = values[first : first + BLOCK_ROWS]
-        rows.view(whole)[part] = block[: len(part)].view(whole)
+            target[field] = values[first : first + BLOCK_ROWS]
+        if not in_order:
+            rows.view(whole)[part] = target.view(whole)
 
 
 @jit
