@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 DELTA = "delta"
 PAGE_ROWS = 4096
 PAGE_COST_MIN_BYTES = 1 << 15  # so that a small state is not saved whole with every batch
+PAGE_COMPRESSION = 3  # a page takes about so much less than its rows
 SMALL_DELTA_BYTES = 1 << 16
 SMALL_DELTAS_MAX = 64  # then they become one
 BLOCK_ROWS = 4096  # of which rows and columns fit the processor's cache
@@ -168,7 +169,7 @@ class Saver:
                     return
                 continue
             rows = min(PAGE_ROWS, state.table(name).high)
-            cost = max(PAGE_COST_MIN_BYTES, rows * TABLES[name].itemsize // 2)
+            cost = max(PAGE_COST_MIN_BYTES, rows * TABLES[name].itemsize // PAGE_COMPRESSION)
             if self._credit_bytes < cost:
                 return
             self._credit_bytes -= cost

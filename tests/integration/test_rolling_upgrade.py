@@ -113,7 +113,9 @@ def test_partitions_move_from_old_to_new_and_not_back(old: LastRelease, roll: Ro
     before = roll.start_old(old)
     roll.wait_rated(ends, RATED_S_MAX)
     after = roll.start()
-    wait_until(lambda: after.is_at_work, RATED_S_MAX, f"the new one has a partition:\n{roll.said()}")
+    wait_until(
+        lambda: after.is_at_work, RATED_S_MAX, f"the new one has a partition:\n{roll.said()}"
+    )
     roll.wait_rated(roll.send_up_to(0.85), RATED_S_MAX)
     after.kill()  # its partition goes back to the old one, which cannot read it
     wait_until(lambda: before.ended_itself, RATED_S_MAX, f"the old one ends:\n{roll.said()}")
