@@ -3,7 +3,8 @@
 Version 2 and later: eight bytes of length and an Arrow schema without columns, the head, whose
 metadata say the state's version and the first release that reads it; then one Arrow stream for the
 totals and one for each table, its name in its metadata. Many rows are compressed column by column. A
-few would cost less than their columns' names, so their streams are compressed together as one.
+few would cost less than their columns' names, so their streams are compressed together as one; the
+eight bytes before the streams say how long they are then, and else 0.
 
 Version 1 (release 0.1.0) had neither head nor columns, but rows packed as in memory, with their
 layout beside them. It reads a head as a table of another layout, and refuses it.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 TOTALS_NAME = "totals"
 TOGETHER_MAX_BYTES = 1 << 20
 LENGTH_BYTES = 8
+EXPANSION_MAX = 256  # of LZ4: one byte says at most 255 more of the same
 CODEC = "lz4"
 BY_COLUMN = pa.ipc.IpcWriteOptions(compression=CODEC)
 PLAIN = pa.ipc.IpcWriteOptions()
@@ -71,18 +73,18 @@ def pack(
         ) as out:
             out.write_batch(batch)
     body = tables.getvalue()
+    size = len(body) if together else 0
     if together:
         body = pa.Codec(CODEC).compress(body)
-    return b"".join((_head(version, release, together=together), memoryview(body)))
+    return b"".join((_head(version, release), _length(size), memoryview(body)))
 
 
 @cache
-def _head(version: int, release: str, *, together: bool) -> bytes:
+def _head(version: int, release: str) -> bytes:
     """What stands before the tables."""
     metadata = {
         "version": str(version),
         "release": release,
-        "together": CODEC if together else "",
         # The two things that release 0.1.0 looks at. Its sentence begins "the stored state's table".
         "table": f"of state version {version}, which needs ratecast {release} or newer,",
         "dtype": "",
@@ -90,7 +92,11 @@ def _head(version: int, release: str, *, together: bool) -> bytes:
     stream = pa.BufferOutputStream()
     pa.ipc.new_stream(stream, pa.schema([], metadata)).close()
     head = stream.getvalue().to_pybytes()
-    return len(head).to_bytes(LENGTH_BYTES, "little") + head
+    return _length(len(head)) + head
+
+
+def _length(size: int) -> bytes:
+    return size.to_bytes(LENGTH_BYTES, "little")
 
 
 def _batch(part: Part) -> pa.RecordBatch:
@@ -134,19 +140,34 @@ def _schema(name: str, types: tuple[tuple[str, str], ...], *, has_text: bool) ->
 def unpack(payload: bytes) -> Chunk:
     """What a chunk holds. Raises: StateUnreadable."""
     try:
-        head = int.from_bytes(payload[:LENGTH_BYTES], "little") + LENGTH_BYTES
-        with pa.ipc.open_stream(memoryview(payload)[LENGTH_BYTES:head]) as stream:
+        head, at = _taken(payload, 0)
+        with pa.ipc.open_stream(head) as stream:
             said = stream.schema.metadata
         if b"version" not in said:
             return Chunk(1, list(_packed_rows(payload)))
         version = int(said[b"version"])
         check_version(version, said[b"release"].decode())
-        body = pa.BufferReader(memoryview(payload)[head:])
-        if codec := said[b"together"].decode():
-            body = pa.BufferReader(pa.CompressedInputStream(body, codec).read())
-        return Chunk(version, list(_tables(body)))
+        size = int.from_bytes(payload[at : at + LENGTH_BYTES], "little")
+        tables = pa.py_buffer(memoryview(payload)[at + LENGTH_BYTES :])
+        if size:
+            tables = pa.Codec(CODEC).decompress(tables, _bounded(size, len(tables)))
+        return Chunk(version, list(_tables(pa.BufferReader(tables))))
     except (pa.ArrowException, OSError, KeyError, ValueError, SyntaxError) as error:
         raise damaged(str(error)) from error
+
+
+def _taken(payload: bytes, at: int) -> tuple[memoryview, int]:
+    """What stands at a place behind its length, and the place behind it."""
+    first = at + LENGTH_BYTES
+    past = first + int.from_bytes(payload[at:first], "little")
+    return memoryview(payload)[first:past], past
+
+
+def _bounded(size: int, compressed: int) -> int:
+    """A length that a damaged chunk may only have said. Raises: ValueError."""
+    if size > compressed * EXPANSION_MAX:
+        raise ValueError(f"{compressed} bytes cannot be {size}")
+    return size
 
 
 def _tables(body: pa.BufferReader) -> Iterator[Part]:
@@ -165,9 +186,8 @@ def _packed_rows(payload: bytes) -> Iterator[Part]:
     """The tables of a chunk of version 1: a length and an Arrow stream each, of packed rows."""
     at = 0
     while at < len(payload):
-        size = int.from_bytes(payload[at : at + LENGTH_BYTES], "little")
-        at += LENGTH_BYTES + size
-        with pa.ipc.open_stream(memoryview(payload)[at - size : at]) as stream:
+        body, at = _taken(payload, at)
+        with pa.ipc.open_stream(body) as stream:
             name = stream.schema.metadata[b"table"].decode()
             for batch in stream:
                 batch.validate()

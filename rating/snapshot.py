@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 DELTA = "delta"
 PAGE_ROWS = 4096
 PAGE_COST_MIN_BYTES = 1 << 15  # so that a small state is not saved whole with every batch
+PAGE_COMPRESSION = 3  # a page takes about so much less than its rows
 SMALL_DELTA_BYTES = 1 << 16
 SMALL_DELTAS_MAX = 64  # then they become one
 BLOCK_ROWS = 4096  # of which rows and columns fit the processor's cache
@@ -168,7 +169,7 @@ class Saver:
                     return
                 continue
             rows = min(PAGE_ROWS, state.table(name).high)
-            cost = max(PAGE_COST_MIN_BYTES, rows * TABLES[name].itemsize // 2)
+            cost = max(PAGE_COST_MIN_BYTES, rows * TABLES[name].itemsize // PAGE_COMPRESSION)
             if self._credit_bytes < cost:
                 return
             self._credit_bytes -= cost
@@ -258,14 +259,17 @@ class _Loading:
 
 
 def _put(rows: NDArray[np.void], slots: NDArray[np.int32], columns: Columns) -> None:
-    """Write columns as rows into their slots, block by block; what is not stored becomes 0."""
-    block = np.zeros(min(BLOCK_ROWS, len(slots)), rows.dtype)
+    """Write columns as rows into their slots, block by block; what is not stored stays 0."""
+    in_order = len(slots) > 0 and bool((np.diff(slots) == 1).all())  # as in a page
+    block = np.zeros(0 if in_order else min(BLOCK_ROWS, len(slots)), rows.dtype)
     whole = unfielded(rows.dtype)
     for first in range(0, len(slots), BLOCK_ROWS):
         part = slots[first : first + BLOCK_ROWS]
+        target = rows[part[0] : part[-1] + 1] if in_order else block[: len(part)]
         for field, values in columns.items():
-            block[field][: len(part)] = values[first : first + BLOCK_ROWS]
-        rows.view(whole)[part] = block[: len(part)].view(whole)
+            target[field] = values[first : first + BLOCK_ROWS]
+        if not in_order:
+            rows.view(whole)[part] = target.view(whole)
 
 
 @jit
