@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from extremes import EXTREMES, usage_line
 
+from ingest.adapters.native import to_log_lines
 from ingest.gateway.box_memory import BoxMemory
 from ingest.gateway.folder_log import FolderLog
 from ingest.gateway.recall import Recall
@@ -19,6 +20,7 @@ from ingest.gateway.traces import Traces
 if TYPE_CHECKING:
     from random import Random
 
+RECEIVED_MS = 1_767_600_200_000
 FIELDS = ["account", "device", "session", "content", "kind", "state", "quality", "cid", "stream"]
 FIELDS += ["sn", "device_time", "playhead_ms", "time", "type", "received", "rate"]
 
@@ -28,7 +30,9 @@ def fuzz(random: Random) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number in range(random.randint(1, 3)):
-            lines = [drawn(random) for _ in range(random.randint(0, 12))]
+            sent = b"\n".join(drawn(random) for _ in range(random.randint(0, 12)))
+            # As a gateway logs what it is sent: with its own `received`, or as it came.
+            lines = [each.line for each in to_log_lines(sent, RECEIVED_MS)]
             torn = random.choice([b"", b"", b'{"type":"view","acc', random.randbytes(20)])
             content = b"".join(line + b"\n" for line in lines) + torn
             (folder / f"usage-{number + 1:08}.ndjson").write_bytes(content)
@@ -67,7 +71,7 @@ def drawn(random: Random) -> bytes:
         "kind": "vod",
         "state": random.choice(["playing", "stopped"]),
         "sn": random.randrange(9),
-        "received": 1_767_600_100_000,
+        "received": 1_767_600_100_000,  # which is the gateway's to say
     }
     if random.random() < 0.3:
         said["stream"] = random.choice(["Main.1", "\ud800"])
