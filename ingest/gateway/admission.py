@@ -68,6 +68,8 @@ class Ticket:
 
         They get a part of what may be in flight, so that they cannot shut out those that are known.
         """
+        if self.is_anonymous:
+            return
         admission = self.admission
         if admission.anonymous >= max(1, admission.requests_max // ANONYMOUS_PART):
             raise retry_later(
