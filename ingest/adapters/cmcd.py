@@ -224,7 +224,7 @@ def adapt_request(
         record = rejected
     if record is not None:
         said = [f"{name}: {text}" for name, text in headers.items() if is_cmcd(name)]
-        said = said or cmcd.find_arguments(query)  # the rest of a query may hold a token
+        said = said or cmcd.written_arguments(query)  # the rest of a query may hold a token
         upload.take([("\n".join(said).encode("utf-8", "replace"), record)])
     return upload.finished()
 

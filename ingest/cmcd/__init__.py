@@ -23,6 +23,7 @@ from ingest.cmcd.reading import (
     read_query,
     read_record,
     read_request,
+    written_arguments,
 )
 from ingest.cmcd.records import Note, Record, Rejected, Value
 from ingest.cmcd.structured import Item, Token
@@ -63,4 +64,5 @@ __all__ = [
     "write_headers",
     "write_query",
     "write_record",
+    "written_arguments",
 ]

@@ -140,6 +140,11 @@ def find_arguments(query: str) -> list[str]:
     ]
 
 
+def written_arguments(query: str) -> list[str]:
+    """Every argument CMCD of a query as it was written, with its name."""
+    return [found.group() for found in ARGUMENT.finditer(query.removeprefix("?"))]
+
+
 def without_prefix(text: str) -> str:
     """CMCD without the mark that Akamai's logs put before it."""
     prefix = PREFIX.match(text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, Response
 
 from ingest.adapters.cmcd import Trace, adapt_body, adapt_request
-from ingest.cmcd import find_arguments
+from ingest.cmcd import written_arguments
 from ingest.gateway.intake import ANONYMOUS_BYTES_MAX
 from ingest.gateway.player_events import bound_event_lines
 from ingest.gateway.problems import Problem, no_credentials
@@ -192,7 +192,7 @@ class Viewing:
         if asks_for_media(headers, query):
             return Response(status_code=204)
         said = [text for name, text in headers.items() if name.startswith("cmcd-")]
-        raw = "\n".join(said or find_arguments(query)).encode()
+        raw = "\n".join(said or written_arguments(query)).encode()
         return await self._take_cmcd(
             request,
             sender,

@@ -289,17 +289,19 @@ def test_local_times_that_are_none_are_suspended(said: str, why: str) -> None:
 
 
 def test_a_document_tells_a_whole_viewing() -> None:
-    assert whole('unit = "s"', 'until = { path = "end", unit = "s" }', begin=1000, end=1150) == [
-        (1_000_000, "playing"),
-        (1_060_000, "playing"),
-        (1_120_000, "playing"),
-        (1_150_000, "stopped"),
+    begin_s, begin_ms = 1_772_798_400, 1_772_798_400_000
+    until = 'until = { path = "end", unit = "s" }'
+    assert whole('unit = "s"', until, begin=begin_s, end=begin_s + 150) == [
+        (begin_ms, "playing"),
+        (begin_ms + 60_000, "playing"),
+        (begin_ms + 120_000, "playing"),
+        (begin_ms + 150_000, "stopped"),
     ]
     by_length = 'lasts = { path = "d", unit = "s" }\nevery_s = 90'
-    assert whole('unit = "s"', by_length, begin=1000, d="90.5") == [
-        (1_000_000, "playing"),
-        (1_090_000, "playing"),
-        (1_090_500, "stopped"),
+    assert whole('unit = "s"', by_length, begin=begin_s, d="90.5") == [
+        (begin_ms, "playing"),
+        (begin_ms + 90_000, "playing"),
+        (begin_ms + 90_500, "stopped"),
     ]
 
 
@@ -312,7 +314,7 @@ def test_a_document_tells_a_whole_viewing() -> None:
 )
 def test_a_viewing_that_is_none_is_suspended_once(change: dict[str, Any]) -> None:
     mapping = load_json_mapping(WHOLE % ('unit = "s"', 'lasts = { path = "d", unit = "s" }'))
-    document = {"a": "acc", "s": "s", "begin": 1000, "d": 60} | change
+    document = {"a": "acc", "s": "s", "begin": 1_772_798_400, "d": 60} | change
     reading = read(json.dumps(document).encode(), mapping)
     assert (reading.usage.height, reading.suspended.height) == (0, 1)
 

@@ -9,11 +9,13 @@ from typing import Any
 from ingest.adapters.canonical import LogLine
 from ingest.gateway.repeats import Repeats
 
+NOON_MS = 1_772_798_400_000  # 2026-03-06T12:00:00Z
+
 
 def line(at_s: int, state: str, session: str = "s1", received: int = 1, **more: Any) -> LogLine:
     fields = {
         "type": "view",
-        "time": at_s * 1000,
+        "time": NOON_MS + at_s * 1000,
         "account": "anna",
         "device": 'the "tv"',
         "session": session,
@@ -21,7 +23,7 @@ def line(at_s: int, state: str, session: str = "s1", received: int = 1, **more: 
         "kind": "vod",
         "state": state,
         **more,
-        "received": received,
+        "received": NOON_MS + received,
     }
     return LogLine("anna", json.dumps(fields, separators=(",", ":")).encode(), "view")
 
@@ -101,7 +103,7 @@ def spelled(each: LogLine, **more: Any) -> LogLine:
 def test_a_copy_is_known_by_what_it_means() -> None:
     repeats = Repeats()
     remember(repeats, watched())
-    again = [spelled(each, received=9, note="retry", rate=1.0) for each in watched()]
+    again = [spelled(each, received=NOON_MS + 9, note="retry", rate=1.0) for each in watched()]
     assert fresh(repeats, again, is_player=False) == []
     for other in ({"rate": 2}, {"quality": "hd"}, {"playhead_ms": 0}, {"content": "film2"}):
         changed = [spelled(each, **other) for each in watched()]

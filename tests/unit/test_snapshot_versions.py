@@ -18,6 +18,7 @@ from rating import upgrades
 from rating.chunks import TOTALS_NAME, Part, pack, unpack
 from rating.rater import Rater
 from rating.schemas import StateChunk
+from rating.seals import opened
 from rating.snapshot import Saver, load_state
 from rating.state import DECLARED, STATE_RELEASE, STATE_VERSION, TABLES, TOTALS, State
 from rating.tables import touch
@@ -40,7 +41,7 @@ def saved() -> tuple[State, tuple[StateChunk, ...]]:
     rater = Rater(release.books())
     lines = release.log().splitlines()
     result = rater.rate(batch_of(lines[: len(lines) * 6 // 10]))
-    return rater.state, result.state_added
+    return rater.state, tuple(map(opened, result.state_added))
 
 
 def rows_of(state: State) -> dict[str, list[Any]]:

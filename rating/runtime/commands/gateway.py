@@ -105,14 +105,14 @@ COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 )
 @click.option(
     "--connections-max",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1_000_000),
     default=10_000,
     show_default=True,
     help="Connections at once; more is answered 429 and closed.",
 )
 @click.option(
     "--address-connections",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1_000_000),
     default=200,
     show_default=True,
     help="Connections at once from one address that is no --proxy.",
