@@ -7,17 +7,14 @@ into the user's cache folder, with what it needs and the machine lacks.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import sync_playwright
-
-from tariffs.jit import cache_folder
+from services.debian import FAILURES, INSTALL, package_folder, run, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MISSING = "no browser for this test: install Debian's package chromium"
-FETCH_S_MAX = 240  # of one step
-INSTALL = ("--yes", "--no-install-recommends")
 UNPACKED = """\
 #!/bin/sh
 root="$(dirname "$0")/root"
@@ -56,15 +51,12 @@ def chromium() -> str:
     """The path of a Chromium; the test fails where there is none and none can be fetched."""
     if named := os.environ.get("RATECAST_TEST_BROWSER"):
         return named
-    folder = cache_folder() / "chromium"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two tests may want one at once
+    with package_folder("chromium") as folder:
         found = _on_path() or _unpacked(folder)
         if found is None and shutil.which("apt-get"):
             try:
                 _install() if os.geteuid() == 0 else _unpack(folder)
-            except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            except FAILURES:
                 pass
             else:
                 found = _on_path() or _unpacked(folder)
@@ -80,38 +72,15 @@ def _unpacked(folder: Path) -> str | None:
     return str(program) if program.exists() else None
 
 
-def _run(*words: str) -> None:
-    subprocess.run(
-        words,
-        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-        capture_output=True,
-        check=True,
-        timeout=FETCH_S_MAX,
-    )
-
-
 def _install() -> None:
     """Install Debian's package."""
-    _run("apt-get", "update")
-    _run("apt-get", *INSTALL, "install", "chromium")
+    run("apt-get", "update")
+    run("apt-get", *INSTALL, "install", "chromium")
 
 
 def _unpack(folder: Path) -> None:
     """Unpack Debian's package, and those that it needs and the machine lacks, into a folder."""
-    for name in ("lists/partial", "cache/archives/partial", "root"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    options = (
-        "Debug::NoLocking=1",
-        f"Dir::State::Lists={folder}/lists",
-        f"Dir::Cache={folder}/cache",
-    )
-    apt = ("apt-get", *(word for option in options for word in ("-o", option)))
-    _run(*apt, "update")
-    _run(*apt, *INSTALL, "--download-only", "install", "chromium")
-    for archive in sorted((folder / "cache" / "archives").glob("*.deb")):
-        _run("dpkg", "--extract", str(archive), str(folder / "root"))
-    shutil.rmtree(folder / "lists")
-    shutil.rmtree(folder / "cache")
+    unpack(folder, "chromium")
     whole = folder / "chromium.new"
     whole.write_text(UNPACKED)
     whole.chmod(0o755)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from services.debian import FAILURES, package_folder, unpack
 from services.postgres import ServiceMissing
 
 if TYPE_CHECKING:
@@ -13,11 +15,17 @@ if TYPE_CHECKING:
 
 
 def promtool() -> str:
-    """The program. Raises: ServiceMissing."""
-    found = shutil.which("promtool")
-    if found is None:
-        raise ServiceMissing("alerts are tried with promtool: install Debian's package prometheus")
-    return found
+    """The program: the one on the path, or out of Debian's package. Raises: ServiceMissing."""
+    if found := shutil.which("promtool"):
+        return found
+    with package_folder("prometheus") as folder:
+        program = folder / "root" / "usr" / "bin" / "promtool"
+        if not program.exists() and shutil.which("apt-get"):
+            with suppress(*FAILURES):
+                unpack(folder, "prometheus", alone=True)
+        if program.exists():
+            return str(program)
+    raise ServiceMissing("alerts are tried with promtool: install Debian's package prometheus")
 
 
 def failed_rule_tests(tests: Path) -> str:
