@@ -112,7 +112,8 @@ def suspense(*rows: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def signals(*rows: Mapping[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=SIGNALS, orient="row")
+    whole = [{"order": "", "reason": "", **row} for row in rows]
+    return pl.DataFrame(whole, schema=SIGNALS, orient="row")
 
 
 def account(name: str, balance: int = 0, **given: Any) -> dict[str, Any]:

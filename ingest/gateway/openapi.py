@@ -34,13 +34,18 @@ TIME: JsonObject = {
     "description": "Milliseconds since 1970, or RFC 3339 with a zone. Absent: now.",
     "anyOf": [
         {"type": "integer", "minimum": TIME_MS_MIN, "maximum": TIME_MS_MAX},
-        {"type": "string", "format": "date-time"},
+        # In UTC it lies in the years 2000 to 2199, so the first and the last day are left out here.
+        {
+            "type": "string",
+            "format": "date-time",
+            "pattern": "^(?!2000-01-01|2199-12-31)(20|21)",
+        },
     ],
 }
 AMOUNT: JsonObject = {
-    "description": "A decimal with at most 6 decimals.",
+    "description": "A decimal above 0 with at most 6 decimals.",
     "type": "string",
-    "pattern": "^(0*[0-9]{1,9}(\\.[0-9]{1,6})?|0*1000000000(\\.0{1,6})?)$",
+    "pattern": "^(?=.*[1-9])(0*[0-9]{1,9}(\\.[0-9]{1,6})?|0*1000000000(\\.0{1,6})?)$",
 }
 
 

@@ -197,3 +197,7 @@ REVOKE ALL ON FUNCTION add_link FROM PUBLIC;
 REVOKE ALL ON FUNCTION note_origin FROM PUBLIC;
 REVOKE ALL ON FUNCTION number_rows FROM PUBLIC;
 REVOKE ALL ON FUNCTION commit_batch FROM PUBLIC;
+
+-- What a signal leaves out is '' (edition 2 of the specification, section 7); before, it was null.
+UPDATE signals SET "order" = '' WHERE "order" IS NULL;
+UPDATE signals SET reason = '' WHERE reason IS NULL;

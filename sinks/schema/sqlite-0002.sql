@@ -21,3 +21,7 @@ CREATE TABLE origin (
 ) STRICT;
 
 ALTER TABLE projections ADD COLUMN digest BLOB;
+
+-- What a signal leaves out is '' (edition 2 of the specification, section 7); before, it was null.
+UPDATE signals SET "order" = '' WHERE "order" IS NULL;
+UPDATE signals SET reason = '' WHERE reason IS NULL;

@@ -361,7 +361,7 @@ def test_the_command_line_knows_what_the_gateway_knows(tmp_path: Path) -> None:
         [*COMMAND, *words, "--hours", "10000"],
         env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "at most 9600" in refused.stderr
+    assert "not in the range 0<x<=9600" in refused.stderr
 
 
 def test_a_boxs_token_is_for_bulk_data_and_a_sessions_for_its_session(

@@ -87,6 +87,8 @@ def test_status_and_explain_say_the_same(both: tuple[str, str]) -> None:
     for standing in standings:
         assert all(law["holds"] for law in standing["laws"])
         standing.pop("store")
+        # A head vouches for when books were stored and for the state's bytes, too: not the same.
+        standing["heads"] = [head.rpartition(":")[0] for head in standing["heads"]]
     assert standings[0] == standings[1]
     charges = ratecast("export", "charges", "--store", both[0]).splitlines()
     charge_id = json.loads(charges[0])["charge_id"]
