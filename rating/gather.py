@@ -70,6 +70,9 @@ if TYPE_CHECKING:
     from tariffs.calendar import Calendar
     from tariffs.model import Book
 
+# Polars looks for numpy when it first meets an array, and fails where two threads do so at once.
+pl.DataFrame({"": np.empty(0)})
+
 CHARGE_FRAME = pl.Schema({**CHARGES, **CHARGE_EVIDENCE})
 NO_TEXT = pl.Series([None], dtype=pl.String)
 NO_CHARGES, NO_SUSPENSE = CHARGE_FRAME.to_frame(), SUSPENSE.to_frame()
