@@ -156,6 +156,15 @@ def unpack(payload: bytes) -> Chunk:
         raise damaged(str(error)) from error
 
 
+def says_version(payload: bytes) -> bool:
+    """Whether a chunk says its version, as all but those of release 0.1.0 do."""
+    try:
+        with pa.ipc.open_stream(_taken(payload, 0)[0]) as stream:
+            return b"version" in (stream.schema.metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
 def _taken(payload: bytes, at: int) -> tuple[memoryview, int]:
     """What stands at a place behind its length, and the place behind it."""
     first = at + LENGTH_BYTES
@@ -186,9 +195,12 @@ def _packed_rows(payload: bytes) -> Iterator[Part]:
     """The tables of a chunk of version 1: a length and an Arrow stream each, of packed rows."""
     at = 0
     while at < len(payload):
+        is_first = at == 0
         body, at = _taken(payload, at)
         with pa.ipc.open_stream(body) as stream:
             name = stream.schema.metadata[b"table"].decode()
+            if is_first and name != TOTALS_NAME:
+                raise ValueError("it does not begin with totals")
             for batch in stream:
                 batch.validate()
                 if name == TOTALS_NAME:

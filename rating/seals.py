@@ -10,6 +10,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from rating.chunks import says_version
 from rating.upgrades import StateUnreadable
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def opened(chunk: StateChunk) -> StateChunk:
     payload = chunk.payload[:-SEAL_BYTES]
     if chunk.payload[-SEAL_BYTES:] == _seal(chunk, payload):
         return replace(chunk, payload=payload)
-    if _is_unsealed(chunk.payload):
+    if _is_unsealed(chunk.payload) and not says_version(chunk.payload):
         return chunk
     raise StateDamaged(
         f"the store's state is damaged: chunk {chunk.name} {chunk.seq} has not the bytes that were "

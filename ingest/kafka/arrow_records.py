@@ -148,7 +148,7 @@ class _Rows:
 
     def fields(self, numbers: NDArray[np.int64]) -> list[dict[str, Any]]:
         """What some rows hold, by the names of the columns in their order."""
-        taken = {name: column.take(numbers).to_pylist() for name, column in self._plain_columns()}
+        taken = {name: _values(column.take(numbers)) for name, column in self._plain_columns()}
         taken |= {
             name: [values[number] for number in numbers.tolist()]
             for name, values in self.rare.items()
@@ -178,6 +178,14 @@ def _plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowException:
         return column  # and then it is a rare one
     return column
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column as Python has them; a decimal's scale may be one that nobody can write."""
+    try:
+        return list(column.to_pylist())
+    except (ArithmeticError, ValueError):
+        return [_value(scalar) for scalar in column]
 
 
 def _value(scalar: Any) -> Any:
