@@ -77,13 +77,26 @@ def read_table(value: bytes) -> pa.Table:
     try:
         table = pa.ipc.open_stream(value).read_all()
         table.validate(full=True)
-        table.schema.names  # noqa: B018 - raises where a name is not UTF-8
+        for field in table.schema:
+            _check_names(field)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         first_line = str(error).partition("\n")[0]
         raise UnreadableTable(
             f"the message begins like an Arrow IPC stream but cannot be read: {first_line}"
         ) from error
     return table
+
+
+def _check_names(field: pa.Field) -> None:
+    """See that the names of a field, of its parts and of their zones are UTF-8. Raises: ValueError."""
+    kind = field.type
+    field.name  # noqa: B018 - it is decoded when it is asked for, as is a zone
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_timestamp(kind):
+        kind.tz  # noqa: B018
+    for number in range(kind.num_fields):
+        _check_names(kind.field(number))
 
 
 def decode_table(tables: Sequence[pa.Table], locate: Callable[[int], str]) -> UsageBatch:
